@@ -13,7 +13,6 @@ namespace {
 
 constexpr std::string_view kOrigShapePrefix = "comfy.gguf.orig_shape.";
 constexpr uint64_t kMaxNameBytes = 65535;  // gguf.md: a key has at most 2^16 - 1 bytes
-constexpr uint32_t kMaxDims = 4;           // GGML_MAX_DIMS
 
 // Names of ggml.h, enum ggml_type, by number; empty where a type was removed.
 constexpr std::array<std::string_view, 42> kGgmlTypeNames = {
@@ -120,12 +119,11 @@ Status Reader::ReadItem(uint64_t item_idx) {
 
 Status Reader::ReadAlignment() {
   if (metadata_.Find(kGgufAlignmentKey) == nullptr) return {};
-  const int64_t found = metadata_.FindInt(kGgufAlignmentKey).value_or(0);
-  if (found <= 0 || !std::has_single_bit(static_cast<uint64_t>(found))) {
-    return Corruption("{}: metadata {}: expected a power of two, found {}", file_->path(),
-                      Quoted(kGgufAlignmentKey), found);
+  alignment_ = static_cast<uint64_t>(metadata_.FindInt(kGgufAlignmentKey).value_or(0));
+  if (!std::has_single_bit(alignment_) || alignment_ > kGgufMaxAlignment) {
+    return Corruption("{}: metadata {}: expected a power of two up to {}, found {}", file_->path(),
+                      Quoted(kGgufAlignmentKey), kGgufMaxAlignment, alignment_);
   }
-  alignment_ = static_cast<uint64_t>(found);
   return {};
 }
 
@@ -168,11 +166,11 @@ Status Reader::ReadTensor(uint64_t tensor_idx) {
 Status Reader::ReadDims(const std::string& what, Shape* shape) {
   uint32_t num_dims;
   INGOT_RETURN_IF_ERROR(cursor_.Read(what, &num_dims));
-  if (num_dims > kMaxDims) {
+  if (num_dims > kGgufMaxDims) {
     return Corruption("{}: {}: expected at most {} dimensions, found {}", file_->path(), what,
-                      kMaxDims, num_dims);
+                      kGgufMaxDims, num_dims);
   }
-  std::array<int64_t, kMaxDims> innermost_first;
+  std::array<int64_t, kGgufMaxDims> innermost_first;
   for (uint32_t i = 0; i < num_dims; ++i) {
     INGOT_RETURN_IF_ERROR(cursor_.Read(what, &innermost_first[i]));
   }

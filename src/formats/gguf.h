@@ -13,7 +13,10 @@
 namespace ingot {
 
 inline constexpr std::string_view kGgufMagic = "GGUF";
+inline constexpr int kGgufMaxDims = 4;  // GGML_MAX_DIMS
 inline constexpr uint64_t kGgufDefaultAlignment = 32;
+// Files have 32; 1 MiB is any page and any device's direct I/O.
+inline constexpr uint64_t kGgufMaxAlignment = 1 << 20;
 inline constexpr std::string_view kGgufAlignmentKey = "general.alignment";
 
 // GGUF's dimensions stand innermost first; entries have them outermost first.
