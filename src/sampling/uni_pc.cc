@@ -38,7 +38,7 @@ Coefficients StepCoefficients(std::span<const float> sigmas, int step, int order
   if (num_nodes == 0) return out;
   const double hh = std::log(ratio);  // -h, of the data-prediction form
   std::array<double, 3> node = {1.0, 1.0, 1.0}, b = {};
-  for (int k = 1; k < order; ++k) node[k - 1] = std::log(s / sigmas[step - k]) / hh;
+  for (int k = 1; k < order; ++k) node[k - 1] = std::log(sigmas[step - k] / s) / hh;
   // b_k = k! h phi_{k+1}(hh) / B(h), B(h) = hh.
   double phi = std::expm1(hh) / hh - 1.0, factorial = 1.0;
   for (int k = 0; k < order; ++k) {
