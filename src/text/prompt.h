@@ -28,7 +28,8 @@ bool IsBreak(const PromptSegment& segment);
 // 1.2.3, or one that a float cannot hold. Source: backend/text_processing/parsing.py of Forge.
 Result<std::vector<PromptSegment>> ParsePrompt(std::string_view prompt, Emphasis emphasis);
 
-// Cuts "# to the end of the line" out; the line break stays.
+// Without comments: what stands between a "#" and the end of its line. Source: strip_comments in
+// modules/processing_scripts/comments.py of Forge.
 std::string StripComments(std::string_view prompt);
 
 }  // namespace ingot
