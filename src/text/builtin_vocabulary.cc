@@ -1,15 +1,17 @@
-// Vocabulary files in the program's read-only data; CMake names the files (cmake/vocabularies.cmake).
+// Vocabulary files in the program's read-only data; CMake names the files
+// (cmake/vocabularies.cmake).
 #include "text/builtin_vocabulary.h"
 
 // One file between two labels; an empty file where this build has none.
-#define INGOT_EMBED(label, file)       \
-  asm(".pushsection .rodata\n"         \
-      ".global " #label "_begin\n"     \
-      ".global " #label "_end\n"       \
-      #label "_begin:\n"               \
-      ".incbin \"" file "\"\n"         \
-      #label "_end:\n"                 \
-      ".popsection\n");                \
+#define INGOT_EMBED(label, file)         \
+  asm(".pushsection .rodata\n"           \
+      ".global " #label                  \
+      "_begin\n"                         \
+      ".global " #label "_end\n" #label  \
+      "_begin:\n"                        \
+      ".incbin \"" file "\"\n" #label    \
+      "_end:\n"                          \
+      ".popsection\n");                  \
   extern "C" const char label##_begin[]; \
   extern "C" const char label##_end[]
 

@@ -157,7 +157,7 @@ class Parser {
   }
 
   std::vector<PromptSegment> segments_;
-  std::vector<size_t> round_;   // first segment inside each open bracket
+  std::vector<size_t> round_;  // first segment inside each open bracket
   std::vector<size_t> square_;
 };
 

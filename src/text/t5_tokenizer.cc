@@ -69,10 +69,10 @@ Result<T5Tokenizer> T5Tokenizer::Create(T5Vocabulary vocabulary) {
   if (end_id < 0 || pad_id < 0) {
     return Corruption("T5 vocabulary: no piece '{}'", end_id < 0 ? "</s>" : "<pad>");
   }
-  std::stable_sort(
-      tokenizer.specials_.begin(), tokenizer.specials_.end(), [&](int32_t a, int32_t b) {
-        return vocabulary.pieces[a].size() > vocabulary.pieces[b].size();
-      });
+  std::stable_sort(tokenizer.specials_.begin(), tokenizer.specials_.end(),
+                   [&](int32_t a, int32_t b) {
+                     return vocabulary.pieces[a].size() > vocabulary.pieces[b].size();
+                   });
   tokenizer.unknown_id_ = unknown_id;
   tokenizer.end_id_ = end_id;
   tokenizer.pad_id_ = pad_id;
@@ -139,7 +139,8 @@ void T5Tokenizer::EncodeWord(std::string_view word, std::vector<int32_t>* ids) c
     for (size_t length = 1; at + length <= word.size() && first != last; ++length) {
       const auto next = static_cast<uint8_t>(word[at + length - 1]);
       const auto byte = [&](int32_t id) {
-        return pieces_[id].size() < length ? -1 : int{static_cast<uint8_t>(pieces_[id][length - 1])};
+        return pieces_[id].size() < length ? -1
+                                           : int{static_cast<uint8_t>(pieces_[id][length - 1])};
       };
       first = std::partition_point(first, last, [&](int32_t id) { return byte(id) < next; });
       last = std::partition_point(first, last, [&](int32_t id) { return byte(id) == next; });

@@ -144,8 +144,8 @@ Result<T5Vocabulary> ParseT5TokenizerJson(NamedBytes tokenizer_json) {
     if (token.id < 0 || token.id > size || vocabulary.pieces[token.id] != token.content) {
       return Corruption("{}: added token '{}' is not piece {}", name, token.content, token.id);
     }
-    vocabulary.types[token.id] = token.content.starts_with("<extra_id_") ? PieceType::kUserDefined
-                                                                         : PieceType::kControl;
+    vocabulary.types[token.id] =
+        token.content.starts_with("<extra_id_") ? PieceType::kUserDefined : PieceType::kControl;
   }
   if (!unknown.is_number_unsigned() || unknown.get<uint64_t>() >= vocabulary.pieces.size()) {
     return Corruption("{}: unk_id is not one of {} pieces", name, vocabulary.pieces.size());

@@ -92,7 +92,8 @@ std::u32string ComposeNfc(std::u32string_view text) {
   };
   for (auto run = decomposed.begin(); run != decomposed.end();) {
     run = std::find_if(run, decomposed.end(), [&](auto c) { return mark_class(c) != 0; });
-    const auto end = std::find_if(run, decomposed.end(), [&](auto c) { return mark_class(c) == 0; });
+    const auto end =
+        std::find_if(run, decomposed.end(), [&](auto c) { return mark_class(c) == 0; });
     std::stable_sort(run, end, [&](auto a, auto b) { return mark_class(a) < mark_class(b); });
     run = end;
   }
@@ -132,8 +133,8 @@ bool IsDecimalDigit(char32_t c) { return Category(c) == UTF8PROC_CATEGORY_ND; }
 
 bool IsSpace(char32_t c) {
   return (c >= 0x09 && c <= 0x0d) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 ||
-         (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f ||
-         c == 0x205f || c == 0x3000;
+         (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f ||
+         c == 0x3000;
 }
 
 size_t GraphemeLength(std::u32string_view text) {
