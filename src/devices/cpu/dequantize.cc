@@ -1,6 +1,6 @@
 #include "devices/cpu/dequantize.h"
 
-#include "devices/cpu/codec_stub.h"
+#include "tensor/codec.h"
 
 namespace ingot::cpu {
 
