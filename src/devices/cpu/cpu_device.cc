@@ -1,0 +1,106 @@
+#include "devices/cpu/cpu_device.h"
+
+#include <algorithm>
+#include <type_traits>
+
+#include "base/thread_pool.h"
+#include "devices/cpu/arena.h"
+#include "devices/cpu/cpu_target.h"
+#include "devices/cpu/dequantize.h"
+#include "devices/cpu/reference/reference.h"
+
+namespace ingot {
+namespace {
+
+template <typename T>
+inline constexpr bool kIsView =
+    std::is_same_v<T, op::Input> || std::is_same_v<T, op::Weight> || std::is_same_v<T, op::Reshape>;
+
+// Operand 1 of these is a matrix that stays in the file's type.
+bool KeepsFileType(const op::Op& op, int input_idx) {
+  return input_idx == 1 &&
+         (std::holds_alternative<op::Linear>(op) || std::holds_alternative<op::Embedding>(op));
+}
+
+bool TakesIndices(const op::Op& op, size_t input_idx) {
+  return (input_idx == 0 && std::holds_alternative<op::Embedding>(op)) ||
+         (input_idx == 1 && std::holds_alternative<op::TakeRow>(op));
+}
+
+// Indices come from outside (tokens): one out of range must not read elsewhere.
+Status CheckIndices(const OpCall& call) {
+  for (size_t i = 0; i < call.inputs.size(); ++i) {
+    if (!TakesIndices(*call.op, i)) continue;
+    const int64_t end = call.inputs[1 - i].shape[static_cast<int>(i)];
+    for (int32_t index : call.inputs[i].As<int32_t>()) {
+      if (index >= 0 && index < end) continue;
+      return InvalidArgument("cpu: {}: expected an index below {}, found {}", op::Name(*call.op),
+                             end, index);
+    }
+  }
+  return {};
+}
+
+class CpuDevice final : public Device {
+ public:
+  explicit CpuDevice(const CpuOptions& options)
+      : kernels_(options.kernels), pool_(std::max<size_t>(options.num_threads, 1)) {}
+
+  std::string_view name() const override { return "cpu"; }
+
+  Result<std::unique_ptr<Arena>> Allocate(int64_t num_bytes) override {
+    return cpu::AllocateArena(num_bytes);
+  }
+
+  DType WeightDType(const op::Op& op, int input_idx, DType file_dtype) const override {
+    return KeepsFileType(op, input_idx) && cpu::IsWeightType(file_dtype) ? file_dtype : DType::kF32;
+  }
+
+  Status Supports(const OpSignature& signature) const override;
+  int64_t WorkspaceBytes(const OpSignature& signature) const override;
+  Status Run(const OpCall& call) override;
+
+ private:
+  const CpuKernels kernels_;
+  ThreadPool pool_;
+};
+
+Status CpuDevice::Supports(const OpSignature& signature) const {
+  for (size_t i = 0; i < signature.input_dtypes.size(); ++i) {
+    const DType found = signature.input_dtypes[i];
+    const DType expected = TakesIndices(*signature.op, i)
+                               ? DType::kI32
+                               : WeightDType(*signature.op, static_cast<int>(i), found);
+    if (found == expected) continue;
+    return Unsupported("cpu: {}: expected operand {} in {}, found {}", op::Name(*signature.op), i,
+                       Name(expected), Name(found));
+  }
+  if (signature.output_dtype == DType::kF32) return {};
+  return Unsupported("cpu: {}: expected the output in F32, found {}", op::Name(*signature.op),
+                     Name(signature.output_dtype));
+}
+
+int64_t CpuDevice::WorkspaceBytes(const OpSignature&) const { return 0; }
+
+Status CpuDevice::Run(const OpCall& call) {
+  INGOT_RETURN_IF_ERROR(CheckIndices(call));
+  std::visit(
+      [&]<typename T>(const T& op) {
+        if constexpr (kIsView<T>) {
+          INGOT_CHECK(false);  // only another view of its input; never run
+        } else {
+          cpu::reference::Run(op, call, pool_);
+        }
+      },
+      *call.op);
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Device>> OpenCpuDevice(const CpuOptions& options) {
+  INGOT_RETURN_IF_ERROR(cpu::SelectTarget(options.target));
+  return std::unique_ptr<Device>(std::make_unique<CpuDevice>(options));
+}
+
+}  // namespace ingot

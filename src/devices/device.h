@@ -1,0 +1,77 @@
+// The interface of a device: memory in arenas, and ops run on views of it.
+//
+// A device owns no policy: what is in memory, when and where, is decided by
+// memory/ and carried out by runtime/.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "base/status.h"
+#include "graph/op.h"
+#include "tensor/view.h"
+
+namespace ingot {
+
+// One block of device memory, freed when it goes out of scope. Every tensor of
+// a run is a view into an arena.
+class Arena {
+ public:
+  virtual ~Arena() = default;
+  std::span<std::byte> bytes() const { return bytes_; }
+
+ protected:
+  explicit Arena(std::span<std::byte> bytes) : bytes_(bytes) {}
+  std::span<std::byte> bytes_;
+};
+
+// Alignment of every tensor inside an arena: a cache line, a zmm register.
+inline constexpr int64_t kTensorAlignment = 64;
+
+// The types of one op's operands, known when a graph is compiled.
+struct OpSignature {
+  const op::Op* op;
+  std::span<const Shape> input_shapes;
+  std::span<const DType> input_dtypes;
+  Shape output_shape;
+  DType output_dtype;
+};
+
+// One op to run. No operand overlaps the output or the workspace.
+struct OpCall {
+  const op::Op* op;
+  std::span<const ConstTensorView> inputs;
+  TensorView output;
+  std::span<std::byte> workspace;  // WorkspaceBytes of the signature, kTensorAlignment-aligned
+};
+
+class Device {
+ public:
+  virtual ~Device() = default;
+
+  virtual std::string_view name() const = 0;
+
+  // kUnavailable when the memory cannot be had.
+  virtual Result<std::unique_ptr<Arena>> Allocate(int64_t num_bytes) = 0;
+
+  // The type in which operand `input_idx` of `op` must be in memory when the
+  // file holds it as `file_dtype`: itself, or F32 where the kernel wants plain
+  // numbers (norms, biases, convolutions).
+  virtual DType WeightDType(const op::Op& op, int input_idx, DType file_dtype) const = 0;
+
+  // kUnsupported names the op and the types.
+  virtual Status Supports(const OpSignature& signature) const = 0;
+
+  // Scratch that Run needs, for all threads together; a function of the
+  // signature and the device alone.
+  virtual int64_t WorkspaceBytes(const OpSignature& signature) const = 0;
+
+  // Runs one supported op. An op that is only another view (input, weight,
+  // reshape) never gets here.
+  virtual Status Run(const OpCall& call) = 0;
+};
+
+}  // namespace ingot

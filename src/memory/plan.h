@@ -1,0 +1,30 @@
+// The plan of a job: what each phase holds in memory, and the peak of the whole.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace ingot {
+
+struct PhasePlan {
+  std::string name;            // "clip", "t5", "sampling", "decode", …
+  int64_t arena_bytes = 0;     // activations and workspace, as laid out
+  int64_t max_live_bytes = 0;  // lower bound of arena_bytes for this graph
+  int64_t resident_bytes = 0;  // weights in memory
+  int64_t streamed_bytes = 0;  // weights read from files during the phase
+
+  int64_t peak_bytes() const { return arena_bytes + resident_bytes; }
+};
+
+// Phases run one after the other and share nothing but `carried_bytes`.
+struct Plan {
+  std::vector<PhasePlan> phases;
+  int64_t fixed_bytes = 0;    // the process itself: code, tables, stacks, vocabularies
+  int64_t carried_bytes = 0;  // embeddings, latents and pictures kept between phases
+
+  int64_t peak_ram_bytes() const;
+};
+
+}  // namespace ingot
