@@ -121,6 +121,13 @@ class Pipeline:
         return ((im.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
 
 
+def make_sheet(ims, W, H, path):
+    grid = Image.new("RGB", (W * 6, H * ((len(ims) + 5) // 6)))
+    for i, im in enumerate(ims):
+        grid.paste(Image.fromarray(im), (i % 6 * W, i // 6 * H))
+    grid.save(path)
+
+
 def evaluate(folder, kind, size, steps, n, sheet=None, seed=1, captions=None, cfg=1.0, keep=None):
     W, H = size
     pipe, pairs, ims, t0 = Pipeline(folder, kind), [], [], time.time()
@@ -129,14 +136,13 @@ def evaluate(folder, kind, size, steps, n, sheet=None, seed=1, captions=None, cf
         part = pipe(lines[i:i + 10], W, H, steps, seed + i, cfg)
         ims += list(part)
         pairs += [(im, scenes.parse_caption(l)) for im, l in zip(part, lines[i:i + 10])]
+        if len(ims) % 50 == 0 and len(ims) < len(lines):
+            check.report(f"{kind} {W}x{H} {steps} steps", check.score(pairs))
+        if sheet and len(ims) == min(30, len(lines)):
+            make_sheet(ims, W, H, sheet)
     r = check.score(pairs)
     check.report(f"{kind} {W}x{H} {steps} steps", r)
     print("   fails:", r["fails"][:12], f"{(time.time() - t0) / len(lines):.2f} s a picture", flush=True)
-    if sheet:
-        grid = Image.new("RGB", (W * 6, H * min(5, (len(ims) + 5) // 6)))
-        for i, im in enumerate(ims[:30]):
-            grid.paste(Image.fromarray(im), (i % 6 * W, i // 6 * H))
-        grid.save(sheet)
     if keep:
         os.makedirs(keep, exist_ok=True)
         for i, im in enumerate(ims):
