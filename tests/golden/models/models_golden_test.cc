@@ -18,7 +18,8 @@ namespace {
 // Both sides compute in f32 on the same weights and differ in the order of
 // their sums: up to 2e-6. The whole Flux differs by 1.3e-5, because the
 // reference takes the sine of arguments up to 3500 (guidance 3.5) in f32: its
-// timestep embedding is off by 1.1e-4. A wrong epsilon or order fails.
+// timestep embedding is off by 1.1e-4. Shift and scale exchanged, a missing
+// causal mask or an epsilon of 1e-3 fail; 1e-5 for 1e-6 would not.
 constexpr double kTolerance = 1e-4;
 
 // The error also goes to the XML report.
