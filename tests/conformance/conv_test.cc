@@ -75,5 +75,21 @@ TEST(ConvConformance, HoldsForSeveralPictures) {
   ExpectConforms(MakeCase({3, 4, 7, 21, 8, 3}, kSame3x3, true));
 }
 
+TEST(ConvConformance, GivesAStripTheSameBitsAsTheWholePicture) {
+  const Case whole = MakeCase({1, 1, 40, 21, 3, 3}, kSame3x3, true);
+  const std::vector<float> expected = RunFast(whole);
+  // Rows 10 .. 24 of the picture give rows 11 .. 23 of the output.
+  Case strip = whole;
+  strip.op = op::Conv2d{.stride = 1, .pad_top = 0, .pad_left = 1, .pad_bottom = 0, .pad_right = 1};
+  strip.inputs[0].shape = {1, 1, 15, 21};
+  const auto first = whole.inputs[0].bytes.begin() + 10 * 21 * 4;
+  strip.inputs[0].bytes.assign(first, first + 15 * 21 * 4);
+  const std::vector<float> found = RunFast(strip);
+  for (size_t i = 0; i < found.size(); ++i) {
+    const size_t filter = i / (13 * 21);
+    EXPECT_EQ(found[i], expected[filter * 40 * 21 + 11 * 21 + i % (13 * 21)]) << i;
+  }
+}
+
 }  // namespace
 }  // namespace ingot::conformance

@@ -23,6 +23,7 @@ struct ConvJob {
   int64_t num_channels, height, width;
   int64_t num_filters, out_height, out_width;
   int64_t kernel_height, kernel_width;
+  GemmScratch* scratch;  // one a thread
 
   int64_t num_pixels() const { return out_height * out_width; }
   int64_t num_k() const { return num_channels * kernel_height * kernel_width; }
@@ -146,28 +147,25 @@ void Run(const op::Conv2d& op, const OpCall& call, ThreadPool& pool) {
   const ConstTensorView& x = call.inputs[0];
   const Shape& weight = call.inputs[1].shape;
   const Shape& out = call.output.shape;
-  const struct {
-    ConvJob conv;
-    GemmScratch* scratch;
-  } job{{.op = op,
-         .x = x.As<float>().data(),
-         .weight = call.inputs[1].As<float>().data(),
-         .bias = call.inputs.size() == 3 ? call.inputs[2].As<float>().data() : nullptr,
-         .out = call.output.As<float>().data(),
-         .num_channels = x.shape[1],
-         .height = x.shape[2],
-         .width = x.shape[3],
-         .num_filters = out[1],
-         .out_height = out[2],
-         .out_width = out[3],
-         .kernel_height = weight[2],
-         .kernel_width = weight[3]},
-        reinterpret_cast<GemmScratch*>(call.workspace.data())};
-  const size_t num_pixels = static_cast<size_t>(job.conv.num_pixels());
+  const ConvJob job{.op = op,
+                    .x = x.As<float>().data(),
+                    .weight = call.inputs[1].As<float>().data(),
+                    .bias = call.inputs.size() == 3 ? call.inputs[2].As<float>().data() : nullptr,
+                    .out = call.output.As<float>().data(),
+                    .num_channels = x.shape[1],
+                    .height = x.shape[2],
+                    .width = x.shape[3],
+                    .num_filters = out[1],
+                    .out_height = out[2],
+                    .out_width = out[3],
+                    .kernel_height = weight[2],
+                    .kernel_width = weight[3],
+                    .scratch = reinterpret_cast<GemmScratch*>(call.workspace.data())};
+  const size_t num_pixels = static_cast<size_t>(job.num_pixels());
   // One captured reference: more would make std::function allocate (promise P3).
   pool.ParallelFor(static_cast<size_t>(out[0]) * hwy::DivCeil(num_pixels, kPanelColumns),
                    [&job](size_t item, size_t thread) {
-                     HWY_DYNAMIC_DISPATCH(RunConvItem)(job.conv, item, job.scratch[thread]);
+                     HWY_DYNAMIC_DISPATCH(RunConvItem)(job, item, job.scratch[thread]);
                    });
 }
 
