@@ -5,6 +5,7 @@
 
 #include "base/thread_pool.h"
 #include "devices/cpu/arena.h"
+#include "devices/cpu/attention.h"
 #include "devices/cpu/cpu_target.h"
 #include "devices/cpu/dequantize.h"
 #include "devices/cpu/reference/reference.h"
@@ -80,7 +81,18 @@ Status CpuDevice::Supports(const OpSignature& signature) const {
                      Name(signature.output_dtype));
 }
 
-int64_t CpuDevice::WorkspaceBytes(const OpSignature&) const { return 0; }
+int64_t CpuDevice::WorkspaceBytes(const OpSignature& signature) const {
+  return std::visit(
+      [&](const auto& op) -> int64_t {
+        if constexpr (requires { cpu::WorkspaceBytes(op, signature, size_t{}); }) {
+          return kernels_ == CpuKernels::kFast
+                     ? cpu::WorkspaceBytes(op, signature, pool_.num_threads())
+                     : 0;
+        }
+        return 0;
+      },
+      *signature.op);
+}
 
 Status CpuDevice::Run(const OpCall& call) {
   INGOT_RETURN_IF_ERROR(CheckIndices(call));
@@ -88,9 +100,10 @@ Status CpuDevice::Run(const OpCall& call) {
       [&]<typename T>(const T& op) {
         if constexpr (kIsView<T>) {
           INGOT_CHECK(false);  // only another view of its input; never run
-        } else {
-          cpu::reference::Run(op, call, pool_);
+        } else if constexpr (requires { cpu::Run(op, call, pool_); }) {
+          if (kernels_ == CpuKernels::kFast) return cpu::Run(op, call, pool_);
         }
+        if constexpr (!kIsView<T>) cpu::reference::Run(op, call, pool_);
       },
       *call.op);
   return {};
