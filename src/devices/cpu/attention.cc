@@ -8,7 +8,7 @@
 #define HWY_TARGET_INCLUDE "devices/cpu/attention.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 
-#include "devices/cpu/math-inl.h"
+#include "devices/cpu/simd-inl.h"
 
 #ifndef INGOT_DEVICES_CPU_ATTENTION_ONCE_
 #define INGOT_DEVICES_CPU_ATTENTION_ONCE_

@@ -8,6 +8,7 @@
 #include "devices/cpu/attention.h"
 #include "devices/cpu/cpu_target.h"
 #include "devices/cpu/dequantize.h"
+#include "devices/cpu/elementwise.h"
 #include "devices/cpu/reference/reference.h"
 
 namespace ingot {

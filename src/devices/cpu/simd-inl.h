@@ -1,12 +1,13 @@
-// exp on SIMD vectors of f32, the same bits on every x86 level.
+// exp, and loads and stores of part of a vector, on SIMD vectors of f32: the same
+// bits on every x86 level.
 #include <hwy/highway.h>
 
 // Read once per target of hwy/foreach_target.h, hence this toggle instead of #pragma once.
-#if defined(INGOT_DEVICES_CPU_MATH_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef INGOT_DEVICES_CPU_MATH_INL_H_
-#undef INGOT_DEVICES_CPU_MATH_INL_H_
+#if defined(INGOT_DEVICES_CPU_SIMD_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef INGOT_DEVICES_CPU_SIMD_INL_H_
+#undef INGOT_DEVICES_CPU_SIMD_INL_H_
 #else
-#define INGOT_DEVICES_CPU_MATH_INL_H_
+#define INGOT_DEVICES_CPU_SIMD_INL_H_
 #endif
 
 HWY_BEFORE_NAMESPACE();
@@ -41,8 +42,20 @@ HWY_INLINE V Exp(D d, V x) {
   return hn::IfThenZeroElse(hn::Lt(x, lowest), bounded);
 }
 
+// The first `count` lanes from memory, zeros in the others. Reads no further.
+template <class D>
+HWY_INLINE hn::Vec<D> LoadFirst(D d, const float* from, size_t count) {
+  return hn::MaskedLoad(hn::FirstN(d, count), d, from);
+}
+
+// Writes the first `count` lanes and nothing beyond.
+template <class D>
+HWY_INLINE void StoreFirst(hn::Vec<D> v, D d, float* to, size_t count) {
+  hn::BlendedStore(v, hn::FirstN(d, count), d, to);
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace ingot::cpu
 HWY_AFTER_NAMESPACE();
 
-#endif  // INGOT_DEVICES_CPU_MATH_INL_H_
+#endif  // INGOT_DEVICES_CPU_SIMD_INL_H_
