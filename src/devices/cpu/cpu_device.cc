@@ -9,6 +9,8 @@
 #include "devices/cpu/cpu_target.h"
 #include "devices/cpu/dequantize.h"
 #include "devices/cpu/elementwise.h"
+#include "devices/cpu/linear.h"
+#include "devices/cpu/norm.h"
 #include "devices/cpu/reference/reference.h"
 
 namespace ingot {
@@ -17,6 +19,17 @@ namespace {
 template <typename T>
 inline constexpr bool kIsView =
     std::is_same_v<T, op::Input> || std::is_same_v<T, op::Weight> || std::is_same_v<T, op::Reshape>;
+
+// An op has a fast kernel when an included header declares cpu::Run for it, and a workspace when it
+// declares cpu::WorkspaceBytes; all other ops run by the reference.
+template <typename T>
+concept HasFastKernel = requires(const T& op, const OpCall& call, ThreadPool& pool) {
+  cpu::Run(op, call, pool);
+};
+template <typename T>
+concept HasWorkspace = requires(const T& op, const OpSignature& signature) {
+  cpu::WorkspaceBytes(op, signature, 1);
+};
 
 // Operand 1 of these is a matrix that stays in the file's type.
 bool KeepsFileType(const op::Op& op, int input_idx) {
@@ -83,14 +96,14 @@ Status CpuDevice::Supports(const OpSignature& signature) const {
 }
 
 int64_t CpuDevice::WorkspaceBytes(const OpSignature& signature) const {
+  if (kernels_ == CpuKernels::kReference) return 0;
   return std::visit(
-      [&](const auto& op) -> int64_t {
-        if constexpr (requires { cpu::WorkspaceBytes(op, signature, size_t{}); }) {
-          return kernels_ == CpuKernels::kFast
-                     ? cpu::WorkspaceBytes(op, signature, pool_.num_threads())
-                     : 0;
+      [&]<typename T>(const T& op) -> int64_t {
+        if constexpr (HasWorkspace<T>) {
+          return cpu::WorkspaceBytes(op, signature, pool_.num_threads());
+        } else {
+          return 0;
         }
-        return 0;
       },
       *signature.op);
 }
@@ -101,10 +114,12 @@ Status CpuDevice::Run(const OpCall& call) {
       [&]<typename T>(const T& op) {
         if constexpr (kIsView<T>) {
           INGOT_CHECK(false);  // only another view of its input; never run
-        } else if constexpr (requires { cpu::Run(op, call, pool_); }) {
-          if (kernels_ == CpuKernels::kFast) return cpu::Run(op, call, pool_);
+        } else {
+          if constexpr (HasFastKernel<T>) {
+            if (kernels_ == CpuKernels::kFast) return cpu::Run(op, call, pool_);
+          }
+          cpu::reference::Run(op, call, pool_);
         }
-        if constexpr (!kIsView<T>) cpu::reference::Run(op, call, pool_);
       },
       *call.op);
   return {};
