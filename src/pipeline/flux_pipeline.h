@@ -7,7 +7,6 @@
 #include <stop_token>
 #include <string_view>
 
-#include "devices/device.h"
 #include "pipeline/job.h"
 #include "pipeline/latent.h"
 #include "pipeline/record.h"
