@@ -100,6 +100,7 @@ class ExitCodes(IngotTest):
     def test_2_for_bad_usage_or_value(self):
         os.mkfifo(self.dir / "pipe")  # stands for every device: never name a real one here
         for args, parts in [
+                ([], ["command", "expected", "run", "found none"]),
                 (["run"], ["prompt"]),
                 (["run", "x", "--no-such-flag"], ["--no-such-flag"]),
                 (["draw", "x"], ["draw"]),
@@ -113,6 +114,8 @@ class ExitCodes(IngotTest):
                 (self.run_job("--rng", "dice"), ["rng", "found 'dice'"]),
                 (self.run_job("--steps", "0"), ["steps", "from 1", "found 0"]),
                 (self.run_job("--steps", "many"), ["--steps", "many"]),
+                (self.run_job("--seed", "-1"), ["--seed", "expected", "found '-1'"]),
+                (self.run_job("--seed", 1 << 64), ["--seed", "expected", f"found '{1 << 64}'"]),
                 (self.run_job("--batch", "0"), ["batch", "found 0"]),
                 (self.run_job("--cfg", "nan"), ["cfg", "expected", "found nan"]),
                 (self.run_job("--threads", "0"), ["--threads", "found 0"]),
@@ -222,13 +225,13 @@ class Pictures(IngotTest):
             self.picture("--size", f"{width}x{height}", "--steps", "1", "--seed", "1")
             self.assertEqual(read_png(self.dir / "x.png")[:2], (width, height))
 
-    def test_every_sampler_makes_its_own_picture(self):
-        self.distinct_pictures("--sampler", SAMPLERS)
+    def test_every_sampler_makes_a_picture(self):
+        self.make_pictures("--sampler", SAMPLERS)
 
     def test_every_scheduler_makes_a_picture(self):
-        self.distinct_pictures("--scheduler", SCHEDULERS)
+        self.make_pictures("--scheduler", SCHEDULERS)
 
-    def distinct_pictures(self, flag, names):
+    def make_pictures(self, flag, names):
         """A value that is not finite would end the run with 4; one flat colour is no picture."""
         for name in names:
             with self.subTest(name):

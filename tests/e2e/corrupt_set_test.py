@@ -33,21 +33,19 @@ class CorruptSets(IngotTest):
         return path
 
     def assert_job_fails(self, kind, path, *parts, job):
-        error = self.assert_fails(4, path, "expected", "found", *parts,
-                                  args=["run", PROMPT, "--models", MODELS, f"--{kind}", path, *job])
-        self.assertFalse((self.dir / "x.png").exists())
-        return error
+        self.assert_fails(4, path, "expected", "found", *parts,
+                          args=["run", PROMPT, "--models", MODELS, f"--{kind}", path, *job])
 
     def assert_found_at_once(self, kind, path, *parts):
         start = time.monotonic()
         self.assert_job_fails(kind, path, *parts, job=LONG)
         self.assertLess(time.monotonic() - start, AT_ONCE_S)
 
-    def for_each_kind(self, edit, *parts):
+    def for_each_kind(self, edit):
         for kind, (tensor, _) in MATRICES.items():
             with self.subTest(kind):
                 path = self.damaged(kind, lambda model: edit(model, tensor))
-                self.assert_found_at_once(kind, path, *(parts or [tensor]))
+                self.assert_found_at_once(kind, path, tensor.removesuffix(".weight"))
 
     def test_missing_tensor_is_named_before_the_work(self):
         self.for_each_kind(lambda model, tensor: model.rename(tensor, tensor[:-1] + "X"))
