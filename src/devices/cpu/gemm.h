@@ -2,9 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
-
-#include "base/check.h"
 
 namespace ingot::cpu {
 
@@ -20,14 +17,11 @@ inline constexpr size_t kBlockK = 256;
 inline constexpr size_t kMaxTileRows = 14;
 inline constexpr size_t kTileStride = kBlockK + 16;
 
-static_assert(kPanelColumns <= 4 * kBlockK);
-
 // What one thread needs beside its operands.
 struct GemmScratch {
   alignas(64) float panel[kBlockK * kPanelColumns];    // B, packed
   alignas(64) float tile[kMaxTileRows * kTileStride];  // rows of A
-  alignas(
-      64) float rows[4 * kBlockK];  // what is being packed: four rows of weights, or one of windows
+  alignas(64) float rows[4 * kBlockK];                 // B on its way into the panel
 };
 
 }  // namespace ingot::cpu
