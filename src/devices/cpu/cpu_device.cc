@@ -5,10 +5,13 @@
 
 #include "base/thread_pool.h"
 #include "devices/cpu/arena.h"
+#include "devices/cpu/attention.h"
 #include "devices/cpu/conv.h"
 #include "devices/cpu/cpu_target.h"
 #include "devices/cpu/dequantize.h"
+#include "devices/cpu/elementwise.h"
 #include "devices/cpu/linear.h"
+#include "devices/cpu/norm.h"
 #include "devices/cpu/reference/reference.h"
 
 namespace ingot {
