@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <cstdio>
 #include <stop_token>
 #include <thread>
@@ -32,6 +33,14 @@ std::stop_source StopOnSignals() {
   return source;
 }
 
+// CLI11 by itself reads -1 as 2^64 - 1 and lowers what is larger to that.
+std::string CheckSeed(const std::string& text) {
+  uint64_t seed = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
+  if (error == std::errc() && end == text.data() + text.size()) return {};
+  return "expected a whole number from 0 to 18446744073709551615, found '" + text + "'";
+}
+
 void AddJobFlags(CLI::App& app, JobFlags& flags) {
   app.add_option("--negative", flags.negative, "What the picture should not show (needs --cfg)");
   app.add_option("--model", flags.model, "Name of a diffusion model in the models folder");
@@ -42,7 +51,7 @@ void AddJobFlags(CLI::App& app, JobFlags& flags) {
   app.add_option("--models", flags.models_dir, "Models folder (./models, else the demo models)");
   app.add_option("--size", flags.size, "Width x height, multiples of 8, such as 1024x768");
   app.add_option("--steps", flags.steps, "Sampling steps");
-  app.add_option("--seed", flags.seed, "Seed of the first picture (random)");
+  app.add_option("--seed", flags.seed, "Seed of the first picture (random)")->check(CheckSeed);
   app.add_option("--batch", flags.batch, "Pictures to make, with consecutive seeds");
   app.add_option("--sampler", flags.sampler, "Sampler, such as Euler or \"DPM++ 2M\"");
   app.add_option("--scheduler", flags.scheduler, "Schedule, such as Simple or Beta");
@@ -61,7 +70,7 @@ int Main(int argc, char** argv) {
   const std::stop_source stop = StopOnSignals();
   CLI::App app{"Pictures from text with Flux on the memory you have.", "ingot"};
   app.set_version_flag("--version", "ingot " INGOT_VERSION);
-  app.require_subcommand(1);
+  app.require_subcommand(0, 1);  // none is told below, where an unknown one is named
   Status status;
 
   JobFlags job;
@@ -88,7 +97,8 @@ int Main(int argc, char** argv) {
   models->add_flag("--json", json, "Print one JSON object");
   models->callback([&] { status = ModelsCommand(models_dir, json); });
 
-  CLI::App* quantize = app.add_subcommand("quantize", "Write a model file in another type, as GGUF");
+  CLI::App* quantize =
+      app.add_subcommand("quantize", "Write a model file in another type, as GGUF");
   quantize->add_option("in", file, "GGUF or safetensors file")->required();
   quantize->add_option("out", out, "GGUF file to write")->required();
   quantize->add_option("--type", type, "F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1 or Q8_0")->required();
@@ -100,6 +110,10 @@ int Main(int argc, char** argv) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
     std::fprintf(stderr, "ingot: %s; see ingot --help\n", error.what());
     return ExitCode(StatusCode::kInvalidArgument);
+  }
+  if (app.get_subcommands().empty()) {
+    status = InvalidArgument(
+        "command: expected run, plan, inspect, models or quantize, found none; see ingot --help");
   }
   if (!status.ok()) std::fprintf(stderr, "ingot: %s\n", status.message().c_str());
   return ExitCode(status.code());

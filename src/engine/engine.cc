@@ -1,7 +1,6 @@
 #include "engine/engine.h"
 
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <future>
 
@@ -24,20 +23,14 @@ Status CheckBudget(const Plan& plan, std::optional<int64_t> memory_bytes) {
                      *memory_bytes, peak, peak - *memory_bytes, (peak >> 20) + 1);
 }
 
+// Makes the file and drops it: what cannot be saved is found before the work.
 Status CheckWritable(const fs::path& path) {
   const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
   std::error_code ignored;
-  if (fs::is_directory(path, ignored)) {
-    return InvalidArgument("{}: expected the name of a picture file, found a folder", path.string());
-  }
   if (!fs::is_directory(folder, ignored)) {
     return InvalidArgument("{}: expected a folder to write to, found none", folder.string());
   }
-  if (::access(folder.c_str(), W_OK) != 0) {
-    return Unavailable("{}: expected a folder that may be written to, found no permission",
-                       folder.string());
-  }
-  return {};
+  return AtomicFile::Create(path).status();
 }
 
 fs::path PicturePath(const fs::path& path, const Job& job, uint64_t seed) {
