@@ -85,9 +85,17 @@ Result<std::string> ReadSmallFile(const std::filesystem::path& path, uint64_t ma
 }
 
 Result<std::unique_ptr<AtomicFile>> AtomicFile::Create(const std::filesystem::path& path) {
+  struct stat info;
+  if (::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
+    return InvalidArgument("{}: expected the name of a regular file, found a {}", path.string(),
+                           S_ISDIR(info.st_mode) ? "directory" : "special file");
+  }
   std::string temporary = path.string() + ".XXXXXX";
   const int descriptor = ::mkostemp(temporary.data(), O_CLOEXEC);
-  if (descriptor < 0) return SystemError(path.string(), "create");
+  if (descriptor < 0) {
+    return Unavailable("{}: expected a place where a file can be made, found: {}", path.string(),
+                       std::strerror(errno));
+  }
   // mkostemp makes 0600; a picture should follow the user's umask as open() does.
   const mode_t mask = ::umask(0);
   ::umask(mask);

@@ -52,6 +52,8 @@ Result<std::string> ReadSmallFile(const std::filesystem::path& path, uint64_t ma
 // content or the new one, never half; nothing is left behind on failure.
 class AtomicFile {
  public:
+  // kInvalidArgument when `path` is a directory or a device (a rename would
+  // replace it), kUnavailable when the system refuses.
   static Result<std::unique_ptr<AtomicFile>> Create(const std::filesystem::path& path);
   ~AtomicFile();  // removes the unfinished file unless committed
   AtomicFile(const AtomicFile&) = delete;

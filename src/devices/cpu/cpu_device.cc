@@ -5,8 +5,15 @@
 
 #include "base/thread_pool.h"
 #include "devices/cpu/arena.h"
+#include "devices/cpu/attention.h"
+#include "devices/cpu/conv.h"
 #include "devices/cpu/cpu_target.h"
 #include "devices/cpu/dequantize.h"
+#include "devices/cpu/elementwise.h"
+#include "devices/cpu/linear.h"
+#include "devices/cpu/movement.h"
+#include "devices/cpu/norm.h"
+#include "devices/cpu/position.h"
 #include "devices/cpu/reference/reference.h"
 
 namespace ingot {
@@ -15,6 +22,17 @@ namespace {
 template <typename T>
 inline constexpr bool kIsView =
     std::is_same_v<T, op::Input> || std::is_same_v<T, op::Weight> || std::is_same_v<T, op::Reshape>;
+
+// An op has a fast kernel when an included header declares cpu::Run for it, and a workspace when it
+// declares cpu::WorkspaceBytes; all other ops run by the reference.
+template <typename T>
+concept HasFastKernel = requires(const T& op, const OpCall& call, ThreadPool& pool) {
+  cpu::Run(op, call, pool);
+};
+template <typename T>
+concept HasWorkspace = requires(const T& op, const OpSignature& signature) {
+  cpu::WorkspaceBytes(op, signature, 1);
+};
 
 // Operand 1 of these is a matrix that stays in the file's type.
 bool KeepsFileType(const op::Op& op, int input_idx) {
@@ -80,7 +98,18 @@ Status CpuDevice::Supports(const OpSignature& signature) const {
                      Name(signature.output_dtype));
 }
 
-int64_t CpuDevice::WorkspaceBytes(const OpSignature&) const { return 0; }
+int64_t CpuDevice::WorkspaceBytes(const OpSignature& signature) const {
+  if (kernels_ == CpuKernels::kReference) return 0;
+  return std::visit(
+      [&]<typename T>(const T& op) -> int64_t {
+        if constexpr (HasWorkspace<T>) {
+          return cpu::WorkspaceBytes(op, signature, pool_.num_threads());
+        } else {
+          return 0;
+        }
+      },
+      *signature.op);
+}
 
 Status CpuDevice::Run(const OpCall& call) {
   INGOT_RETURN_IF_ERROR(CheckIndices(call));
@@ -89,6 +118,9 @@ Status CpuDevice::Run(const OpCall& call) {
         if constexpr (kIsView<T>) {
           INGOT_CHECK(false);  // only another view of its input; never run
         } else {
+          if constexpr (HasFastKernel<T>) {
+            if (kernels_ == CpuKernels::kFast) return cpu::Run(op, call, pool_);
+          }
           cpu::reference::Run(op, call, pool_);
         }
       },

@@ -1,0 +1,264 @@
+#include "devices/cpu/norm.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+
+// Compiles the code below once per SIMD target.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "devices/cpu/norm.cc"
+#include <hwy/foreach_target.h>  // IWYU pragma: keep
+
+#include "devices/cpu/simd-inl.h"
+
+#ifndef INGOT_DEVICES_CPU_NORM_ONCE_
+#define INGOT_DEVICES_CPU_NORM_ONCE_
+namespace ingot::cpu {
+namespace {
+
+struct Moments {
+  float mean;
+  float square_deviations;  // sum of (x - mean)^2
+};
+
+// A block of rows of `width` elements; weight and bias may be null.
+struct Rows {
+  const float* x;
+  size_t num_rows, width;
+  const float* weight;
+  const float* bias;
+  float eps;
+  float* out;
+};
+
+// (x - mean) * scale + shift
+struct Scaling {
+  float mean, scale, shift;
+};
+
+float InverseRoot(double x) { return static_cast<float>(1.0 / std::sqrt(x)); }
+
+}  // namespace
+}  // namespace ingot::cpu
+#endif  // INGOT_DEVICES_CPU_NORM_ONCE_
+
+HWY_BEFORE_NAMESPACE();
+namespace ingot::cpu {
+namespace HWY_NAMESPACE {
+namespace {
+
+constexpr hn::ScalableTag<float> kTag;
+using V = hn::Vec<decltype(kTag)>;
+
+// 4 zmm or 8 ymm: enough independent sums to hide the latency of additions.
+constexpr size_t kVirtualLanes = 64;
+constexpr size_t kVectors = kVirtualLanes / hn::MaxLanes(kTag);
+
+// Adds up the virtual lanes: lane i and lane i + n/2, until one is left.
+HWY_INLINE float SumOfLanes(V (&sums)[kVectors]) {
+  for (size_t half = kVectors / 2; half > 0; half /= 2) {
+    for (size_t v = 0; v < half; ++v) sums[v] = hn::Add(sums[v], sums[v + half]);
+  }
+  alignas(64) float lanes[hn::MaxLanes(kTag)];
+  hn::Store(sums[0], kTag, lanes);
+  for (size_t half = hn::MaxLanes(kTag) / 2; half > 0; half /= 2) {
+    for (size_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  }
+  return lanes[0];
+}
+
+// The sum that step(sum, x) gives over x[0, n).
+template <class Step>
+HWY_INLINE float Sum(const float* x, size_t n, const Step& step) {
+  const size_t lanes = hn::Lanes(kTag);
+  V sums[kVectors];
+  for (V& sum : sums) sum = hn::Zero(kTag);
+  size_t i = 0;
+  for (; i + kVirtualLanes <= n; i += kVirtualLanes) {
+    for (size_t v = 0; v < kVectors; ++v) {
+      sums[v] = step(sums[v], hn::LoadU(kTag, x + i + v * lanes));
+    }
+  }
+  for (size_t v = 0; v < kVectors; ++v, i += lanes) {
+    if (i >= n) continue;
+    const auto mask = hn::FirstN(kTag, n - i);
+    sums[v] = hn::IfThenElse(mask, step(sums[v], hn::MaskedLoad(mask, kTag, x + i)), sums[v]);
+  }
+  return SumOfLanes(sums);
+}
+
+Moments TakeMoments(const float* x, size_t n) {
+  const float sum = Sum(x, n, [](V s, V v) { return hn::Add(s, v); });
+  const float mean = sum / static_cast<float>(n);
+  const V center = hn::Set(kTag, mean);
+  return {mean, Sum(x, n, [&](V s, V v) {
+            const V deviation = hn::Sub(v, center);
+            return hn::MulAdd(deviation, deviation, s);
+          })};
+}
+
+// f(vector at i, i, count) for the vectors of [0, n), stored to out.
+template <class F>
+HWY_INLINE void Transform(const float* HWY_RESTRICT x, size_t n, float* HWY_RESTRICT out,
+                          const F& f) {
+  const size_t lanes = hn::Lanes(kTag);
+  size_t i = 0;
+  for (; i + lanes <= n; i += lanes) hn::StoreU(f(hn::LoadU(kTag, x + i), i, lanes), kTag, out + i);
+  if (i < n) StoreFirst(f(LoadFirst(kTag, x + i, n - i), i, n - i), kTag, out + i, n - i);
+}
+
+void Scale(const float* x, size_t n, const Scaling& scaling, float* out) {
+  const V mean = hn::Set(kTag, scaling.mean);
+  const V scale = hn::Set(kTag, scaling.scale), shift = hn::Set(kTag, scaling.shift);
+  Transform(x, n, out,
+            [&](V v, size_t, size_t) { return hn::MulAdd(hn::Sub(v, mean), scale, shift); });
+}
+
+void LayerNormRow(const float* x, const Rows& rows, float* out) {
+  const Moments moments = TakeMoments(x, rows.width);
+  const float inv_std =
+      InverseRoot(moments.square_deviations / static_cast<double>(rows.width) + rows.eps);
+  if (rows.weight == nullptr) return Scale(x, rows.width, {moments.mean, inv_std, 0.0f}, out);
+  const V mean = hn::Set(kTag, moments.mean), scale = hn::Set(kTag, inv_std);
+  Transform(x, rows.width, out, [&](V v, size_t i, size_t count) {
+    const V normal = hn::Mul(hn::Sub(v, mean), scale);
+    return hn::MulAdd(normal, LoadFirst(kTag, rows.weight + i, count),
+                      LoadFirst(kTag, rows.bias + i, count));
+  });
+}
+
+void RmsNormRow(const float* x, const Rows& rows, float* out) {
+  const float sum = Sum(x, rows.width, [](V s, V v) { return hn::MulAdd(v, v, s); });
+  const V scale = hn::Set(kTag, InverseRoot(sum / static_cast<double>(rows.width) + rows.eps));
+  Transform(x, rows.width, out, [&](V v, size_t i, size_t count) {
+    return hn::Mul(hn::Mul(v, scale), LoadFirst(kTag, rows.weight + i, count));
+  });
+}
+
+void LayerNormRows(const Rows& rows) {
+  for (size_t i = 0; i < rows.num_rows * rows.width; i += rows.width) {
+    LayerNormRow(rows.x + i, rows, rows.out + i);
+  }
+}
+
+void RmsNormRows(const Rows& rows) {
+  for (size_t i = 0; i < rows.num_rows * rows.width; i += rows.width) {
+    RmsNormRow(rows.x + i, rows, rows.out + i);
+  }
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace ingot::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace ingot::cpu {
+namespace {
+
+constexpr size_t kGrain = 16384;  // elements of one item; also the grid of group sums
+
+size_t CeilDivide(size_t a, size_t b) { return (a + b - 1) / b; }
+
+// Runs `kernel` on blocks of rows of the last dimension.
+template <class Kernel>
+void RunRows(const OpCall& call, float eps, ThreadPool& pool, const Kernel& kernel) {
+  const size_t width = static_cast<size_t>(call.output.shape.back());
+  const size_t num_rows = call.output.As<float>().size() / width;
+  const size_t rows_per_item = std::max<size_t>(kGrain / width, 1);
+  const auto body = [&](size_t item, size_t) {
+    const size_t first = item * rows_per_item;
+    kernel(Rows{
+        .x = call.inputs[0].As<float>().data() + first * width,
+        .num_rows = std::min(rows_per_item, num_rows - first),
+        .width = width,
+        .weight = call.inputs.size() > 1 ? call.inputs[1].As<float>().data() : nullptr,
+        .bias = call.inputs.size() > 2 ? call.inputs[2].As<float>().data() : nullptr,
+        .eps = eps,
+        .out = call.output.As<float>().data() + first * width,
+    });
+  };
+  pool.ParallelFor(CeilDivide(num_rows, rows_per_item), std::cref(body));
+}
+
+// The moments of a group of n elements from those of its pieces.
+Moments Join(const Moments* pieces, size_t n) {
+  const auto count = [&](size_t piece) {
+    return static_cast<double>(std::min(kGrain, n - piece * kGrain));
+  };
+  double sum = 0.0;
+  for (size_t i = 0; i < CeilDivide(n, kGrain); ++i) sum += pieces[i].mean * count(i);
+  const double mean = sum / static_cast<double>(n);
+  double squares = 0.0;
+  for (size_t i = 0; i < CeilDivide(n, kGrain); ++i) {
+    const double distance = pieces[i].mean - mean;
+    squares += pieces[i].square_deviations + distance * distance * count(i);
+  }
+  return {static_cast<float>(mean), static_cast<float>(squares)};
+}
+
+struct Groups {
+  Groups(const op::GroupNorm& op, const Shape& shape)
+      : pixels(static_cast<size_t>(shape[2] * shape[3])),
+        group_channels(static_cast<size_t>(shape[1] / op.num_groups)),
+        num_groups(static_cast<size_t>(shape[0] * op.num_groups)) {}
+  size_t group_elements() const { return group_channels * pixels; }
+  size_t pieces_per_group() const { return CeilDivide(group_elements(), kGrain); }
+  size_t pieces_per_channel() const { return CeilDivide(pixels, kGrain); }
+
+  size_t pixels, group_channels;
+  size_t num_groups;  // of all pictures
+};
+
+}  // namespace
+
+HWY_EXPORT(LayerNormRows);
+HWY_EXPORT(RmsNormRows);
+HWY_EXPORT(TakeMoments);
+HWY_EXPORT(Scale);
+
+void Run(const op::LayerNorm& op, const OpCall& call, ThreadPool& pool) {
+  RunRows(call, op.eps, pool, [](const Rows& rows) { HWY_DYNAMIC_DISPATCH(LayerNormRows)(rows); });
+}
+
+void Run(const op::RmsNorm& op, const OpCall& call, ThreadPool& pool) {
+  RunRows(call, op.eps, pool, [](const Rows& rows) { HWY_DYNAMIC_DISPATCH(RmsNormRows)(rows); });
+}
+
+int64_t WorkspaceBytes(const op::GroupNorm& op, const OpSignature& signature, size_t) {
+  const Groups groups(op, signature.output_shape);
+  return static_cast<int64_t>(groups.num_groups * groups.pieces_per_group() * sizeof(Moments));
+}
+
+void Run(const op::GroupNorm& op, const OpCall& call, ThreadPool& pool) {
+  const Groups groups(op, call.output.shape);
+  const float* x = call.inputs[0].As<float>().data();
+  Moments* pieces = reinterpret_cast<Moments*>(call.workspace.data());
+  const size_t n = groups.group_elements(), num_pieces = groups.pieces_per_group();
+
+  const auto take_moments = [&](size_t item, size_t) {
+    const size_t begin = item % num_pieces * kGrain;
+    pieces[item] = HWY_DYNAMIC_DISPATCH(TakeMoments)(x + item / num_pieces * n + begin,
+                                                     std::min(kGrain, n - begin));
+  };
+  pool.ParallelFor(groups.num_groups * num_pieces, std::cref(take_moments));
+
+  const auto scale = [&](size_t item, size_t) {
+    const size_t channel = item / groups.pieces_per_channel();
+    const size_t begin = item % groups.pieces_per_channel() * kGrain;
+    const Moments moments = Join(pieces + channel / groups.group_channels * num_pieces, n);
+    const float inv_std = InverseRoot(moments.square_deviations / static_cast<double>(n) + op.eps);
+    const size_t c = channel % static_cast<size_t>(call.output.shape[1]);
+    const Scaling scaling = {moments.mean, call.inputs[1].As<float>()[c] * inv_std,
+                             call.inputs[2].As<float>()[c]};
+    const size_t offset = channel * groups.pixels + begin;
+    HWY_DYNAMIC_DISPATCH(Scale)
+    (x + offset, std::min(kGrain, groups.pixels - begin), scaling,
+     call.output.As<float>().data() + offset);
+  };
+  pool.ParallelFor(groups.num_groups * groups.group_channels * groups.pieces_per_channel(),
+                   std::cref(scale));
+}
+
+}  // namespace ingot::cpu
+#endif  // HWY_ONCE

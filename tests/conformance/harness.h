@@ -1,0 +1,42 @@
+// Runs one op by the fast kernels of the CPU device and compares them with the reference kernels.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "graph/op.h"
+#include "tensor/dtype.h"
+#include "tensor/shape.h"
+
+namespace ingot::conformance {
+
+struct Operand {
+  DType dtype = DType::kF32;
+  Shape shape;
+  float scale = 1.0f;
+  std::vector<std::byte> bytes;
+};
+
+// The same for the same seed. F32: uniform in [-1, 1); types with QuantizeRow: those values
+// quantized; other types: random blocks whose values are finite and of that order.
+Operand RandomOperand(DType dtype, const Shape& shape, uint32_t seed);
+
+struct Case {
+  std::string name;
+  op::Op op;
+  std::vector<Operand> inputs;
+  // Largest |fast - reference| over the largest |reference|.
+  double tolerance = 0.0;
+};
+
+// Output of the fast kernels on one thread.
+std::vector<float> RunFast(const Case& test);
+
+// Facts: the fast kernels are within the tolerance of the reference kernels; every thread count in
+// {1, 2, 5} and every x86 level of this machine gives the same bits; all of the output is written,
+// none of the poison (NaN) in it or in the workspace is read, and nothing is written beyond them.
+void ExpectConforms(const Case& test);
+
+}  // namespace ingot::conformance
