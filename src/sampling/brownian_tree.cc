@@ -137,7 +137,7 @@ void AddStart(const Walk& walk, Node node, double to, std::span<float> w, std::s
 
 BrownianTree::BrownianTree(Rng rng, uint64_t seed, float sigma_min, float sigma_max)
     : rng_(rng), seed_(seed), sigma_min_(sigma_min), sigma_max_(sigma_max) {
-  INGOT_CHECK(sigma_min < sigma_max);
+  INGOT_CHECK(sigma_min <= sigma_max);
 }
 
 void BrownianTree::Fill(float sigma, float sigma_next, std::span<float> out,

@@ -17,11 +17,12 @@ class BrownianTree {
  public:
   static constexpr int kNumBuffers = 3;  // of out.size() floats each
 
-  // sigma_min is the least positive sigma of the whole schedule, sigma_max its greatest.
+  // sigma_min is the least positive sigma of the whole schedule, sigma_max its greatest; they are
+  // equal in a run of one step, which draws nothing.
   BrownianTree(Rng rng, uint64_t seed, float sigma_min, float sigma_max);
 
   // out = (W(sigma_next) - W(sigma)) / sqrt(sigma - sigma_next): standard normal.
-  // sigma > sigma_next, both clamped to the tree's range.
+  // sigma > sigma_next, both clamped to the tree's range; zeros where they round to one value.
   void Fill(float sigma, float sigma_next, std::span<float> out, std::span<float> scratch) const;
 
  private:

@@ -42,5 +42,22 @@ TEST(NoiseTest, NvIsRngPhilox) {
   EXPECT_NE(Draw(stream, 12), drawn);
 }
 
+TEST(NoiseTest, ThePicturesOfABatchDrawAsIfAlone) {
+  for (Rng rng : {Rng::kCpu, Rng::kNv}) {
+    NoiseStream alone(rng, 8), first(rng, 7), second(rng, 8);
+    for (size_t size : {64, 5, 7}) {  // the odd draws keep half a pair back
+      const std::vector<float> of_first = Draw(first, size), of_second = Draw(second, size);
+      EXPECT_EQ(of_second, Draw(alone, size));
+      EXPECT_NE(of_second, of_first);
+    }
+  }
+}
+
+TEST(NoiseTest, RngNamesAreCpuAndNvInAnyCase) {
+  EXPECT_EQ(*FindRng("CPU"), Rng::kCpu);
+  EXPECT_EQ(*FindRng("nv"), Rng::kNv);
+  EXPECT_EQ(FindRng("GPU").status().message(), "rng: expected cpu or nv, found 'GPU'");
+}
+
 }  // namespace
 }  // namespace ingot

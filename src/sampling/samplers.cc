@@ -69,7 +69,7 @@ Status Sample(const Sampler& sampler, const SamplerRun& run) {
     return InvalidArgument("s_noise: expected 0 to 10, found {}", run.s_noise);
   }
   INGOT_CHECK(run.scratch.size() >= static_cast<size_t>(sampler.num_buffers) * run.x.size());
-  INGOT_CHECK(run.noise || sampler.noise == NoiseKind::kNone || eta == 0);
+  INGOT_CHECK(run.noise || sampler.noise == NoiseKind::kNone);
   return sampler.sample(run);
 }
 

@@ -36,7 +36,7 @@ struct SamplerRun {
   std::span<const float> sigmas;  // strictly falling, in [0, 1], at least two
   std::span<float> x;             // in: the latent at sigmas.front(); out: at sigmas.back()
   std::span<float> scratch;       // Sampler::num_buffers * x.size()
-  StepNoise noise = {};           // needed where Sampler::noise is not kNone and eta > 0
+  StepNoise noise = {};           // needed where Sampler::noise is not kNone
   StepCallback on_step = {};
   std::optional<double> eta = {};  // share of fresh noise in [0, 1]; unset: Sampler::default_eta
   double s_noise = 1.0;            // factor on fresh noise
@@ -92,7 +92,7 @@ std::span<const Sampler> Samplers();
 // By name or alias, any case; InvalidArgument lists what exists.
 Result<const Sampler*> FindSampler(std::string_view name);
 
-// Calls of the denoiser in a run over `sigmas`, for progress.
+// Calls of the denoiser in a run over `sigmas`, for progress. At least two sigmas.
 int NumEvaluations(const Sampler& sampler, std::span<const float> sigmas);
 
 // Checks the run (InvalidArgument), then samples. A status of the denoiser or of on_step ends it.

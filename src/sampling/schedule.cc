@@ -166,7 +166,8 @@ Result<std::vector<float>> MakeSigmas(const Scheduler& scheduler, const Rectifie
 }
 
 int FirstStepOfImg2Img(int num_steps, double denoising_strength) {
-  return num_steps - static_cast<int>(std::min(denoising_strength, 0.999) * num_steps) - 1;
+  const double strength = std::max(0.0, std::min(denoising_strength, 0.999));  // NaN becomes 0
+  return num_steps - static_cast<int>(strength * num_steps) - 1;
 }
 
 }  // namespace ingot

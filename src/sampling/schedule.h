@@ -61,7 +61,7 @@ Result<std::vector<float>> MakeSigmas(const Scheduler& scheduler, const Rectifie
                                       int num_steps, const ScheduleOptions& options = {});
 
 // Index of the first sigma of an img2img run, num_steps - t_enc - 1 with
-// t_enc = int(min(strength, 0.999) * num_steps); the run is sigmas[index:].
+// t_enc = int(min(strength, 0.999) * num_steps); the run is sigmas[index:]. In [0, num_steps).
 int FirstStepOfImg2Img(int num_steps, double denoising_strength);
 
 }  // namespace ingot

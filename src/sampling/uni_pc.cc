@@ -23,6 +23,28 @@ std::array<double, 3> SolveVandermonde(const std::array<double, 3>& r, std::arra
   return b;
 }
 
+// b_k = (k + 1)! phi_{k+2}(z), where phi_k(z) = sum_i z^i / (i + k)! = z phi_{k+1}(z) + 1 / k!.
+std::array<double, 3> RightHandSide(double z) {
+  std::array<double, 3> b = {};
+  if (std::abs(z) < 1.0) {  // the recurrence would cancel: at z 3e-4 b_2 had 5 digits left
+    for (int k = 0; k < 3; ++k) {
+      double term = 1.0 / (k + 2);
+      for (int i = 0; i < 18; ++i) {  // 1 / 18! is below the last bit
+        b[k] += term;
+        term *= z / (i + k + 3);
+      }
+    }
+    return b;
+  }
+  double phi = std::expm1(z) / z, factorial = 1.0;
+  for (int k = 0; k < 3; ++k) {
+    phi = (phi - 1.0 / factorial) / z;
+    b[k] = phi * factorial;
+    factorial *= k + 2;
+  }
+  return b;
+}
+
 // Coefficients of a step from s to s' in x = at_x x + sum_k at_model[k] D_k; D_0 is the answer at
 // s, D_1 and D_2 the ones before, D_3 (corrector only) the one at s'.
 struct Coefficients {
@@ -37,16 +59,9 @@ Coefficients StepCoefficients(std::span<const float> sigmas, int step, int order
   const int num_nodes = correct ? order : order - 1;
   if (num_nodes == 0) return out;
   const double hh = std::log(ratio);  // -h, of the data-prediction form
-  std::array<double, 3> node = {1.0, 1.0, 1.0}, b = {};
+  std::array<double, 3> node = {1.0, 1.0, 1.0};
   for (int k = 1; k < order; ++k) node[k - 1] = std::log(sigmas[step - k] / s) / hh;
-  // b_k = k! h phi_{k+1}(hh) / B(h), B(h) = hh.
-  double phi = std::expm1(hh) / hh - 1.0, factorial = 1.0;
-  for (int k = 0; k < order; ++k) {
-    b[k] = phi * factorial / hh;
-    factorial *= k + 2;
-    phi = phi / hh - 1.0 / factorial;
-  }
-  std::array<double, 3> rho = SolveVandermonde(node, b, num_nodes);
+  std::array<double, 3> rho = SolveVandermonde(node, RightHandSide(hh), num_nodes);
   if (num_nodes == 1) rho[0] = 0.5;  // the reference's simplification where one node is left
   for (int k = 0; k < num_nodes; ++k) {
     const double weight = -hh * rho[k] / node[k];

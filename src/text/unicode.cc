@@ -39,6 +39,24 @@ constexpr CaseRange kNewCapitals[] = {
     {0x16ea0, 0x16eb8, 0x1b},
 };
 
+// Marks and compositions that Unicode had after 9.0, which the NFC of tokenizers does not know: for
+// it they are barriers that nothing moves or composes across.
+constexpr Range kNfcBarriers[] = {
+    {0x7fd, 0x7fd},     {0x898, 0x89f},     {0x8ca, 0x8d3},     {0x9fe, 0x9fe},
+    {0xc3c, 0xc3c},     {0xd3b, 0xd3c},     {0xeba, 0xeba},     {0x1715, 0x1715},
+    {0x1abf, 0x1ace},   {0x1df6, 0x1dfa},   {0xa82c, 0xa82c},   {0x10d24, 0x10d27},
+    {0x10eab, 0x10eac}, {0x10efd, 0x10eff}, {0x10f46, 0x10f50}, {0x10f82, 0x10f85},
+    {0x11070, 0x11070}, {0x1133b, 0x1133b}, {0x1145e, 0x1145e}, {0x11839, 0x1183a},
+    {0x11930, 0x11930}, {0x11938, 0x11938}, {0x1193d, 0x1193e}, {0x11943, 0x11943},
+    {0x119e0, 0x119e0}, {0x11a34, 0x11a34}, {0x11a47, 0x11a47}, {0x11a99, 0x11a99},
+    {0x11d42, 0x11d42}, {0x11d44, 0x11d45}, {0x11d97, 0x11d97}, {0x11f41, 0x11f42},
+    {0x16ff0, 0x16ff1}, {0x1e08f, 0x1e08f}, {0x1e130, 0x1e136}, {0x1e2ae, 0x1e2ae},
+    {0x1e2ec, 0x1e2ef}, {0x1e4ec, 0x1e4ef},
+};
+// Marks of Unicode 16 and 17 that extend a grapheme. Those beyond U+FFFF cannot matter: with them
+// a grapheme is too long for the charsmap.
+constexpr Range kNewExtenders[] = {{0x897, 0x897}, {0x1acf, 0x1add}, {0x1ae0, 0x1aeb}};
+
 template <typename Table>
 auto FindRange(const Table& table, char32_t c) {
   return std::find_if(std::begin(table), std::end(table),
@@ -47,6 +65,43 @@ auto FindRange(const Table& table, char32_t c) {
 
 utf8proc_category_t Category(char32_t c) {
   return utf8proc_category(static_cast<utf8proc_int32_t>(c));
+}
+
+bool IsBarrier(char32_t c) { return FindRange(kNfcBarriers, c) != std::end(kNfcBarriers); }
+
+void Decompose(char32_t c, std::vector<utf8proc_int32_t>* out) {
+  utf8proc_int32_t parts[4] = {static_cast<utf8proc_int32_t>(c)};  // none has more than four
+  utf8proc_ssize_t count = 1;
+  int last_bound_class = 0;
+  if (!IsBarrier(c)) {
+    count = utf8proc_decompose_char(parts[0], parts, 4, UTF8PROC_DECOMPOSE, &last_bound_class);
+  }
+  out->insert(out->end(), parts, parts + std::clamp<utf8proc_ssize_t>(count, 0, 4));
+}
+
+// Puts runs of marks in canonical order (a stable sort, where utf8proc's own is quadratic),
+// composes, and empties the segment.
+void AppendComposed(std::vector<utf8proc_int32_t>* segment, std::u32string* out) {
+  const auto mark_class = [](utf8proc_int32_t c) -> int {
+    return IsBarrier(static_cast<char32_t>(c)) ? 0 : utf8proc_get_property(c)->combining_class;
+  };
+  for (auto run = segment->begin(); run != segment->end();) {
+    run = std::find_if(run, segment->end(), [&](auto c) { return mark_class(c) != 0; });
+    const auto end = std::find_if(run, segment->end(), [&](auto c) { return mark_class(c) == 0; });
+    std::stable_sort(run, end, [&](auto a, auto b) { return mark_class(a) < mark_class(b); });
+    run = end;
+  }
+  const auto length =
+      utf8proc_normalize_utf32(segment->data(), static_cast<utf8proc_ssize_t>(segment->size()),
+                               static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+  out->append(segment->begin(), segment->begin() + std::max<utf8proc_ssize_t>(length, 0));
+  segment->clear();
+}
+
+bool EndsGraphemes(char32_t c) {  // GB4: a control character is never extended
+  const auto bound_class = utf8proc_get_property(static_cast<utf8proc_int32_t>(c))->boundclass;
+  return bound_class == UTF8PROC_BOUNDCLASS_CR || bound_class == UTF8PROC_BOUNDCLASS_LF ||
+         bound_class == UTF8PROC_BOUNDCLASS_CONTROL;
 }
 
 }  // namespace
@@ -77,29 +132,14 @@ std::string EncodeUtf8(std::u32string_view text) {
 }
 
 std::u32string ComposeNfc(std::u32string_view text) {
-  const auto options = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
-  std::vector<utf8proc_int32_t> decomposed;
+  std::u32string out;
+  std::vector<utf8proc_int32_t> segment;  // decomposed, up to the next barrier
   for (const char32_t c : text) {
-    utf8proc_int32_t parts[4];  // no canonical decomposition is longer
-    int last_boundary_class = 0;
-    const auto count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), parts, 4,
-                                               UTF8PROC_DECOMPOSE, &last_boundary_class);
-    decomposed.insert(decomposed.end(), parts, parts + std::clamp<utf8proc_ssize_t>(count, 0, 4));
+    if (IsBarrier(c)) AppendComposed(&segment, &out);
+    Decompose(c, &segment);
   }
-  // Marks in canonical order: a stable sort of each run, where utf8proc's own is quadratic.
-  const auto mark_class = [](utf8proc_int32_t c) {
-    return utf8proc_get_property(c)->combining_class;
-  };
-  for (auto run = decomposed.begin(); run != decomposed.end();) {
-    run = std::find_if(run, decomposed.end(), [&](auto c) { return mark_class(c) != 0; });
-    const auto end =
-        std::find_if(run, decomposed.end(), [&](auto c) { return mark_class(c) == 0; });
-    std::stable_sort(run, end, [&](auto a, auto b) { return mark_class(a) < mark_class(b); });
-    run = end;
-  }
-  const auto length = utf8proc_normalize_utf32(
-      decomposed.data(), static_cast<utf8proc_ssize_t>(decomposed.size()), options);
-  return {decomposed.begin(), decomposed.begin() + std::max<utf8proc_ssize_t>(length, 0)};
+  AppendComposed(&segment, &out);
+  return out;
 }
 
 std::u32string ToLower(std::u32string_view text) {
@@ -140,6 +180,8 @@ bool IsSpace(char32_t c) {
 size_t GraphemeLength(std::u32string_view text) {
   utf8proc_int32_t state = 0;
   for (size_t i = 1; i < text.size(); ++i) {
+    const bool extends = FindRange(kNewExtenders, text[i]) != std::end(kNewExtenders);
+    if (extends && !EndsGraphemes(text[i - 1])) continue;
     if (utf8proc_grapheme_break_stateful(static_cast<utf8proc_int32_t>(text[i - 1]),
                                          static_cast<utf8proc_int32_t>(text[i]), &state)) {
       return i;

@@ -128,6 +128,12 @@ Operand RandomOperand(DType dtype, const Shape& shape, uint32_t seed) {
   return operand;
 }
 
+std::vector<float> RunFast(const Case& test) {
+  const auto device = OpenDevice({});
+  INGOT_CHECK(device != nullptr);
+  return Run(*device, test);
+}
+
 void ExpectConforms(const Case& test) {
   SCOPED_TRACE(test.name);
   const auto reference = OpenDevice({.kernels = CpuKernels::kReference, .target = {}});

@@ -31,6 +31,9 @@ struct Case {
   double tolerance = 0.0;
 };
 
+// Output of the fast kernels on one thread.
+std::vector<float> RunFast(const Case& test);
+
 // Facts: the fast kernels are within the tolerance of the reference kernels; every thread count in
 // {1, 2, 5} and every x86 level of this machine gives the same bits; all of the output is written,
 // none of the poison (NaN) in it or in the workspace is read, and nothing is written beyond them.

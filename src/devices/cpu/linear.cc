@@ -21,6 +21,7 @@ struct LinearJob {
   const float* bias;  // or null
   float* out;
   size_t num_rows, num_features, num_k;
+  GemmScratch* scratch;  // one a thread
 };
 
 }  // namespace ingot::cpu
@@ -93,21 +94,18 @@ void Run(const op::Linear&, const OpCall& call, ThreadPool& pool) {
   const ConstTensorView& weight = call.inputs[1];
   const auto x = call.inputs[0].As<float>();
   const size_t num_k = static_cast<size_t>(weight.shape[1]);
-  const struct {
-    LinearJob linear;
-    GemmScratch* scratch;
-  } job{{.x = x.data(),
-         .weight = weight,
-         .bias = call.inputs.size() == 3 ? call.inputs[2].As<float>().data() : nullptr,
-         .out = call.output.As<float>().data(),
-         .num_rows = x.size() / num_k,
-         .num_features = static_cast<size_t>(weight.shape[0]),
-         .num_k = num_k},
-        reinterpret_cast<GemmScratch*>(call.workspace.data())};
+  const LinearJob job{.x = x.data(),
+                      .weight = weight,
+                      .bias = call.inputs.size() == 3 ? call.inputs[2].As<float>().data() : nullptr,
+                      .out = call.output.As<float>().data(),
+                      .num_rows = x.size() / num_k,
+                      .num_features = static_cast<size_t>(weight.shape[0]),
+                      .num_k = num_k,
+                      .scratch = reinterpret_cast<GemmScratch*>(call.workspace.data())};
   // One captured reference: more would make std::function allocate (promise P3).
-  pool.ParallelFor(hwy::DivCeil(job.linear.num_features, kPanelColumns),
+  pool.ParallelFor(hwy::DivCeil(job.num_features, kPanelColumns),
                    [&job](size_t panel, size_t thread) {
-                     HWY_DYNAMIC_DISPATCH(RunPanel)(job.linear, panel, job.scratch[thread]);
+                     HWY_DYNAMIC_DISPATCH(RunPanel)(job, panel, job.scratch[thread]);
                    });
 }
 

@@ -77,6 +77,11 @@ def corpus():
         strings.append("".join(r.choice("aeikoªº㈱ﬁ가") + "".join(r.choice(MARKS) for _ in range(r.randrange(0, 6))) for _ in range(r.randrange(1, 8))))
     for _ in range(250):  # numbers and punctuation
         strings.append("".join(r.choice("0123456789.,:;-+*/()[]{}'\"!?@#$%^&_=<>|\\~`½²٣५Ⅷ 'stremvld") for _ in range(r.randrange(1, 30))))
+    for c in list(range(0x890, 0x8a0)) + list(range(0x8c8, 0x8d4)) + list(range(0x1ab0, 0x1af0)) + [
+            0x130, 0x7fd, 0xc3c, 0xeba, 0x1c89, 0xa7cb, 0xa7dc, 0x10d24, 0x10d55, 0x11930, 0x11938, 0x11f41, 0x16ea3,
+            0x16d67, 0x1e4ec, 0x1e5f5, 0x2ec00]:  # where versions of Unicode differ
+        c = chr(c)
+        strings.append(f"x{c}y \u00aa{c} q{c}\u0334\u0301 \U00011935{c} {c}{c}\u00aa\n{c}")
     for length in (300, 1000, 3000, 6000):  # words of thousands of characters
         strings += ["a" * length, "ab" * (length // 2), "0" * length, "!?" * (length // 2), "é" * length,
                     "漢字" * (length // 2), "\u0301" * length, "😀" * (length // 4),

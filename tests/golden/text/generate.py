@@ -8,6 +8,7 @@ and chunker run here. Needs exactly the packages of PINS, and sentencepiece for 
 import collections
 import gzip
 import importlib
+import io
 import json
 import pathlib
 import sys
@@ -114,15 +115,14 @@ def t5_tokenizer(model):
 
 
 def train_spiece(strings):
-    with tempfile.TemporaryDirectory() as folder:
-        text = pathlib.Path(folder) / "text"
-        known = set("".join(PROMPTS).lower() + "".join(PROMPTS).upper())
-        text.write_text("\n".join(s for s in strings if s.isprintable() and len(s) < 300 and set(s) <= known))
-        sentencepiece.SentencePieceTrainer.train(
-            input=str(text), model_prefix=f"{folder}/tiny", model_type="unigram", vocab_size=600,
-            character_coverage=0.98, normalization_rule_name="nmt_nfkc", pad_id=0, eos_id=1, unk_id=2, bos_id=-1,
-            num_threads=1, minloglevel=2)
-        return pathlib.Path(f"{folder}/tiny.model").read_bytes()
+    known = set("".join(PROMPTS).lower() + "".join(PROMPTS).upper())
+    sentences = [s for s in strings if s.isprintable() and len(s) < 300 and set(s) <= known]
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sentences), model_writer=model, model_type="unigram", vocab_size=600,
+        character_coverage=0.98, normalization_rule_name="nmt_nfkc", pad_id=0, eos_id=1, unk_id=2, bos_id=-1,
+        num_threads=1, minloglevel=2)
+    return model.getvalue()
 
 
 def load_forge(forge):

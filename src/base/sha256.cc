@@ -1,0 +1,55 @@
+#include "base/sha256.h"
+
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <vector>
+
+namespace ingot {
+namespace {
+
+class Digest {
+ public:
+  Digest() : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
+    INGOT_CHECK(EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1);
+  }
+  void Update(std::span<const std::byte> bytes) {
+    INGOT_CHECK(EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) == 1);
+  }
+  std::string Hex() {
+    std::array<unsigned char, 32> digest;
+    INGOT_CHECK(EVP_DigestFinal_ex(context_.get(), digest.data(), nullptr) == 1);
+    std::string hex;
+    for (unsigned char byte : digest) hex += fmt::format("{:02x}", byte);
+    return hex;
+  }
+
+ private:
+  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
+};
+
+}  // namespace
+
+std::string Sha256(std::span<const std::byte> bytes) {
+  Digest digest;
+  digest.Update(bytes);
+  return digest.Hex();
+}
+
+Result<std::string> Sha256OfFile(const File& file, std::stop_token stop) {
+  constexpr uint64_t kPieceBytes = 4 << 20;
+  Digest digest;
+  std::vector<std::byte> piece(std::min(kPieceBytes, file.size_bytes()));
+  for (uint64_t offset = 0; offset < file.size_bytes(); offset += kPieceBytes) {
+    if (stop.stop_requested()) return Cancelled("cancelled by the caller");
+    const auto bytes =
+        std::span(piece).first(std::min(kPieceBytes, file.size_bytes() - offset));
+    INGOT_RETURN_IF_ERROR(file.ReadAndDrop(offset, bytes));
+    digest.Update(bytes);
+  }
+  return digest.Hex();
+}
+
+}  // namespace ingot

@@ -1,0 +1,35 @@
+// The commands of the binary: each takes its parsed flags and prints its result.
+#pragma once
+
+#include <optional>
+#include <stop_token>
+#include <string>
+
+#include "base/status.h"
+
+namespace ingot {
+
+// Flags of `run` and `plan` as they were typed; empty or unset: not given.
+struct JobFlags {
+  std::string prompt, negative;
+  std::string model, diffusion, clip, t5, vae, models_dir;
+  std::string size;  // "WxH"
+  std::optional<int> steps, batch;
+  std::optional<uint64_t> seed;
+  std::string sampler, scheduler, rng;
+  std::optional<double> cfg, guidance;
+  std::string memory;  // "2GiB"
+  std::string precision = "default";
+  std::optional<int> threads;
+  std::string output;
+  bool json = false;
+};
+
+Status RunCommand(const JobFlags& flags, std::stop_token stop);
+Status PlanCommand(const JobFlags& flags);
+Status InspectCommand(const std::string& path, bool json);
+Status ModelsCommand(const std::string& models_dir, bool json);
+Status QuantizeCommand(const std::string& in, const std::string& out, const std::string& type,
+                       std::stop_token stop);
+
+}  // namespace ingot

@@ -1,0 +1,111 @@
+// The one binary of Ingot: flags to commands, statuses to exit codes.
+#include <pthread.h>
+#include <signal.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <stop_token>
+#include <thread>
+
+#include "cli/commands.h"
+#include "cli/exit_code.h"
+
+namespace ingot {
+namespace {
+
+// Ctrl-C and TERM ask the job to stop; a second one ends the process at once.
+// A thread waits for them, since a handler could do nothing but set a flag.
+std::stop_source StopOnSignals() {
+  static std::stop_source source;
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::thread([signals] {
+    int signal = 0;
+    sigwait(&signals, &signal);
+    source.request_stop();
+    sigwait(&signals, &signal);
+    std::_Exit(ExitCode(StatusCode::kCancelled));
+  }).detach();
+  return source;
+}
+
+void AddJobFlags(CLI::App& app, JobFlags& flags) {
+  app.add_option("--negative", flags.negative, "What the picture should not show (needs --cfg)");
+  app.add_option("--model", flags.model, "Name of a diffusion model in the models folder");
+  app.add_option("--diffusion", flags.diffusion, "Diffusion model file (GGUF or safetensors)");
+  app.add_option("--clip", flags.clip, "CLIP-L text encoder file");
+  app.add_option("--t5", flags.t5, "T5 text encoder file");
+  app.add_option("--vae", flags.vae, "VAE file");
+  app.add_option("--models", flags.models_dir, "Models folder (./models, else the demo models)");
+  app.add_option("--size", flags.size, "Width x height, multiples of 8, such as 1024x768");
+  app.add_option("--steps", flags.steps, "Sampling steps");
+  app.add_option("--seed", flags.seed, "Seed of the first picture (random)");
+  app.add_option("--batch", flags.batch, "Pictures to make, with consecutive seeds");
+  app.add_option("--sampler", flags.sampler, "Sampler, such as Euler or \"DPM++ 2M\"");
+  app.add_option("--scheduler", flags.scheduler, "Schedule, such as Simple or Beta");
+  app.add_option("--cfg", flags.cfg, "Classifier-free guidance (1: off)");
+  app.add_option("--guidance", flags.guidance, "Distilled guidance of Flux dev (3.5)");
+  app.add_option("--rng", flags.rng, "Noise source: cpu or nv");
+  app.add_option("--memory", flags.memory, "Most memory to use, such as 8GiB");
+  app.add_option("--precision", flags.precision,
+                 "fast, default or exact (all three compute in f32 today)")
+      ->check(CLI::IsMember({"fast", "default", "exact"}));
+  app.add_option("--threads", flags.threads, "Threads (all processors)");
+  app.add_flag("--json", flags.json, "Print one JSON object");
+}
+
+int Main(int argc, char** argv) {
+  const std::stop_source stop = StopOnSignals();
+  CLI::App app{"Pictures from text with Flux on the memory you have.", "ingot"};
+  app.set_version_flag("--version", "ingot " INGOT_VERSION);
+  app.require_subcommand(1);
+  Status status;
+
+  JobFlags job;
+  CLI::App* run = app.add_subcommand("run", "Make a picture from a prompt");
+  run->add_option("prompt", job.prompt, "What the picture shows")->required();
+  run->add_option("-o,--output", job.output, "PNG file to write (ingot-SEED.png)");
+  AddJobFlags(*run, job);
+  run->callback([&] { status = RunCommand(job, stop.get_token()); });
+
+  CLI::App* plan = app.add_subcommand("plan", "Print what a job takes; nothing is loaded");
+  plan->add_option("prompt", job.prompt, "What the picture shows");
+  AddJobFlags(*plan, job);
+  plan->callback([&] { status = PlanCommand(job); });
+
+  std::string file, out, type, models_dir;
+  bool json = false;
+  CLI::App* inspect = app.add_subcommand("inspect", "Tell what a model file holds");
+  inspect->add_option("file", file, "GGUF or safetensors file")->required();
+  inspect->add_flag("--json", json, "Print one JSON object");
+  inspect->callback([&] { status = InspectCommand(file, json); });
+
+  CLI::App* models = app.add_subcommand("models", "List the models folder");
+  models->add_option("--models", models_dir, "Models folder (./models, else the demo models)");
+  models->add_flag("--json", json, "Print one JSON object");
+  models->callback([&] { status = ModelsCommand(models_dir, json); });
+
+  CLI::App* quantize = app.add_subcommand("quantize", "Write a model file in another type, as GGUF");
+  quantize->add_option("in", file, "GGUF or safetensors file")->required();
+  quantize->add_option("out", out, "GGUF file to write")->required();
+  quantize->add_option("--type", type, "F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1 or Q8_0")->required();
+  quantize->callback([&] { status = QuantizeCommand(file, out, type, stop.get_token()); });
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    std::fprintf(stderr, "ingot: %s; see ingot --help\n", error.what());
+    return ExitCode(StatusCode::kInvalidArgument);
+  }
+  if (!status.ok()) std::fprintf(stderr, "ingot: %s\n", status.message().c_str());
+  return ExitCode(status.code());
+}
+
+}  // namespace
+}  // namespace ingot
+
+int main(int argc, char** argv) { return ingot::Main(argc, argv); }

@@ -1,0 +1,71 @@
+// The public API of Ingot: a job in, its plan or its pictures out.
+//
+//   Engine engine = *Engine::Open({.num_threads = 2});
+//   const Job job = *ResolveJob({.prompt = "a red house", .models = {.models_dir = "models"}});
+//   const JobResult result = *engine.Run(job, {.path = "house.png"});
+//
+// The only place that wires concrete devices.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "devices/device.h"
+#include "memory/plan.h"
+#include "pipeline/flux_pipeline.h"
+#include "pipeline/job.h"
+#include "pipeline/record.h"
+
+namespace ingot {
+
+struct EngineOptions {
+  size_t num_threads = 1;
+  // Plain loops in double instead of the fast kernels: slow, the definition.
+  bool reference_kernels = false;
+  std::string cpu_target;  // INGOT_CPU_TARGET: AVX2, AVX3, AVX3_DL; empty: the best
+};
+
+struct RunOptions {
+  std::filesystem::path path;              // of the picture; with a batch "stem-SEED.png"
+  std::optional<int64_t> memory_bytes;     // kOutOfBudget before any work when the plan is larger
+  ProgressCallback progress = {};
+  std::stop_token stop = {};
+};
+
+struct SavedPicture {
+  std::filesystem::path path;  // absolute
+  std::string sha256;          // of the RGB8 pixels
+};
+
+struct JobResult {
+  Record record;
+  std::vector<SavedPicture> images;
+  int64_t measured_peak_bytes = 0;  // of the process, as the kernel reports it
+};
+
+class Engine {
+ public:
+  static Result<Engine> Open(const EngineOptions& options);
+
+  // Headers only; no tensor is read. kOutOfBudget names the shortfall.
+  Result<Plan> PlanJob(const Job& job, std::optional<int64_t> memory_bytes) const;
+
+  // Every fault of files, headers and values is found before any work starts;
+  // a picture appears under its name whole or not at all.
+  Result<JobResult> Run(const Job& job, const RunOptions& options);
+
+ private:
+  explicit Engine(std::unique_ptr<Device> device) : device_(std::move(device)) {}
+
+  std::unique_ptr<Device> device_;
+};
+
+}  // namespace ingot

@@ -1,0 +1,296 @@
+#include "pipeline/flux_pipeline.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/stopwatch.h"
+#include "library/tokenizers.h"
+#include "models/flux/flux.h"
+#include "runtime/execution.h"
+#include "sampling/brownian_tree.h"
+
+namespace ingot {
+namespace {
+
+constexpr int64_t kClipTokens = 77;
+
+// The process beside the plan's arenas: code, two vocabularies with their
+// tables, threads' stacks, headers. Measured 28 MiB with CLIP's and T5's.
+constexpr int64_t kFixedBytes = 48 << 20;
+
+template <typename T>
+void Copy(std::span<const T> from, std::span<T> to) {
+  INGOT_CHECK(from.size() == to.size());
+  std::copy(from.begin(), from.end(), to.begin());
+}
+
+Status CheckFinite(std::span<const float> values, std::string_view phase, const Component& from) {
+  if (AllFinite(values)) return {};
+  return NotFinite("{}: expected finite numbers from {}, found NaN or Inf", phase, from.path());
+}
+
+// Reads the program's weights, and says what that took.
+Result<Execution> LoadMeasured(const Program& program, Device& device, std::stop_token stop,
+                               PhaseMeasure& measure) {
+  const Stopwatch watch;
+  Result<Execution> execution = Execution::Load(program, device, stop);
+  measure.load_s += watch.seconds();
+  measure.stalled_s += watch.seconds();
+  measure.streamed_bytes += program.Plan({}).streamed_bytes;
+  return execution;
+}
+
+// x in [-1, 1] as [3, H, W] -> RGB8 [H, W, 3], rounded to nearest.
+std::vector<uint8_t> ToRgb8(std::span<const float> x) {
+  const size_t plane = x.size() / 3;
+  std::vector<uint8_t> pixels(x.size());
+  for (size_t i = 0; i < plane; ++i) {
+    for (size_t c = 0; c < 3; ++c) {
+      const float unit = std::clamp(0.5f * x[c * plane + i] + 0.5f, 0.0f, 1.0f);
+      pixels[3 * i + c] = static_cast<uint8_t>(std::lrint(255.0f * unit));
+    }
+  }
+  return pixels;
+}
+
+}  // namespace
+
+Result<FluxPipeline> FluxPipeline::Prepare(const Job& job, const Device& device) {
+  FluxPipeline pipeline(job);
+  INGOT_ASSIGN_OR_RETURN(pipeline.sigmas_, MakeSigmas(*job.scheduler, job.flow(), job.steps));
+  pipeline.latent_shape_ = {job.flux().in_channels / 4, job.height / 8, job.width / 8};
+  INGOT_RETURN_IF_ERROR(pipeline.Tokenize());
+  INGOT_RETURN_IF_ERROR(pipeline.Compile(device));
+  pipeline.MakePlan();
+  return pipeline;
+}
+
+// With CFG both rows have one length, the longer one's: one graph serves both.
+Status FluxPipeline::Tokenize() {
+  INGOT_ASSIGN_OR_RETURN(const ClipTokenizer clip, LoadClipTokenizer(job_.models.clip));
+  INGOT_ASSIGN_OR_RETURN(const T5Tokenizer t5, LoadT5Tokenizer(job_.models.t5));
+  std::vector<std::string> texts = {job_.prompt};
+  if (job_.cfg_scale != 1.0) texts.push_back(job_.negative_prompt);
+  const int64_t t5_rows = job_.models.t5.As<t5::T5Config>().vocab_size;
+  auto num_tokens = static_cast<size_t>(job_.min_text_tokens);
+  for (int pass = 0; pass < 2; ++pass) {  // the second with the longest length known
+    prompts_.clear();
+    for (const std::string& text : texts) {
+      INGOT_ASSIGN_OR_RETURN(PromptTokens tokens,
+                             TokenizePrompt(text, clip, t5, num_tokens, t5_rows));
+      num_tokens = std::max(num_tokens, tokens.t5.ids.size());
+      prompts_.push_back(std::move(tokens));
+    }
+  }
+  return {};
+}
+
+Status FluxPipeline::Compile(const Device& device) {
+  const auto num_tokens = static_cast<int64_t>(prompts_[0].t5.ids.size());
+  const ModelSet& models = job_.models;
+  {
+    Graph g;
+    const auto& config = models.clip.As<clip::ClipConfig>();
+    const clip::ClipInputs in = {g.Input("input_ids", {1, kClipTokens}, DType::kI32),
+                                 g.Input("eos_idx", {1}, DType::kI32)};
+    g.MarkOutput("pooled",
+                 clip::ClipText(g, config, Scope(), in, config.num_hidden_layers).pooler_output);
+    INGOT_ASSIGN_OR_RETURN(clip_, Program::Compile(std::move(g), models.clip.tensors, device));
+  }
+  {
+    Graph g;
+    const Value ids = g.Input("input_ids", {1, num_tokens}, DType::kI32);
+    g.MarkOutput("txt", t5::T5Encoder(g, models.t5.As<t5::T5Config>(), Scope(), ids));
+    INGOT_ASSIGN_OR_RETURN(t5_, Program::Compile(std::move(g), models.t5.tensors, device));
+  }
+  {
+    Graph g;
+    const flux::FluxInputs in = flux::DeclareFluxInputs(
+        g, job_.flux(), {.txt_tokens = num_tokens, .img_tokens = latent_shape_.num_patches()});
+    g.MarkOutput("velocity", flux::Flux(g, job_.flux(), Scope(), in));
+    INGOT_ASSIGN_OR_RETURN(flux_, Program::Compile(std::move(g), models.flux.tensors, device));
+  }
+  Graph g;
+  const Value z = g.Input(
+      "z", {1, latent_shape_.channels, latent_shape_.height, latent_shape_.width});
+  g.MarkOutput("picture",
+               vae::Decode(g, models.vae.As<vae::VaeConfig>(), Scope(), z, vae::kFluxLatents));
+  INGOT_ASSIGN_OR_RETURN(vae_, Program::Compile(std::move(g), models.vae.tensors, device));
+  return {};
+}
+
+void FluxPipeline::MakePlan() {
+  plan_.phases = {clip_->Plan("clip"), t5_->Plan("t5"), flux_->Plan("sampling"),
+                  vae_->Plan("decode")};
+  const int64_t latent = latent_shape_.num_elements();
+  const int64_t buffers = job_.sampler->num_buffers + BrownianTree::kNumBuffers;
+  const auto num_tokens = static_cast<int64_t>(prompts_[0].t5.ids.size());
+  const int64_t cond = num_tokens * job_.flux().context_in_dim + job_.flux().vec_in_dim;
+  const int64_t floats = static_cast<int64_t>(prompts_.size()) * cond +
+                         latent * (job_.batch + buffers + 1);
+  plan_.carried_bytes = floats * 4 + int64_t{job_.batch} * job_.width * job_.height * 3;
+  plan_.fixed_bytes = kFixedBytes;
+}
+
+Result<Record> FluxPipeline::Run(Device& device, const ProgressCallback& progress,
+                                 std::stop_token stop) const {
+  Record record{.plan = plan_, .phases = {}, .pictures = {}};
+  std::vector<Conditioning> conds(prompts_.size());
+  std::vector<std::vector<float>> latents;
+
+  const auto run_phase = [&](std::string name, const auto& body) -> Status {
+    if (progress) progress({.phase = name});
+    PhaseMeasure& measure = record.phases.emplace_back();
+    measure.name = std::move(name);
+    const Stopwatch watch;
+    const Status status = body(measure);
+    measure.seconds = watch.seconds();
+    return status;
+  };
+  INGOT_RETURN_IF_ERROR(run_phase(
+      "clip", [&](PhaseMeasure& measure) { return EncodeClip(device, conds, measure, stop); }));
+  INGOT_RETURN_IF_ERROR(run_phase(
+      "t5", [&](PhaseMeasure& measure) { return EncodeT5(device, conds, measure, stop); }));
+  INGOT_RETURN_IF_ERROR(run_phase("sampling", [&](PhaseMeasure& measure) {
+    return SamplePictures(device, conds, latents, measure, progress, stop);
+  }));
+  INGOT_RETURN_IF_ERROR(run_phase("decode", [&](PhaseMeasure& measure) {
+    return DecodePictures(device, latents, record.pictures, measure, progress, stop);
+  }));
+  return record;
+}
+
+Status FluxPipeline::EncodeClip(Device& device, std::vector<Conditioning>& conds,
+                                PhaseMeasure& measure, std::stop_token stop) const {
+  INGOT_ASSIGN_OR_RETURN(Execution clip, LoadMeasured(*clip_, device, stop, measure));
+  for (size_t i = 0; i < prompts_.size(); ++i) {
+    Copy<int32_t>(prompts_[i].clip.ids, clip.Input("input_ids").As<int32_t>());
+    clip.Input("eos_idx").As<int32_t>()[0] = prompts_[i].clip_end_idx;
+    INGOT_RETURN_IF_ERROR(clip.Run(stop));
+    const std::span<const float> pooled = clip.Output("pooled").As<float>();
+    INGOT_RETURN_IF_ERROR(CheckFinite(pooled, "clip", job_.models.clip));
+    conds[i].pooled.assign(pooled.begin(), pooled.end());
+  }
+  return {};
+}
+
+Status FluxPipeline::EncodeT5(Device& device, std::vector<Conditioning>& conds,
+                              PhaseMeasure& measure, std::stop_token stop) const {
+  INGOT_ASSIGN_OR_RETURN(Execution t5, LoadMeasured(*t5_, device, stop, measure));
+  for (size_t i = 0; i < prompts_.size(); ++i) {
+    Copy<int32_t>(prompts_[i].t5.ids, t5.Input("input_ids").As<int32_t>());
+    INGOT_RETURN_IF_ERROR(t5.Run(stop));
+    const std::span<const float> txt = t5.Output("txt").As<float>();
+    INGOT_RETURN_IF_ERROR(CheckFinite(txt, "t5", job_.models.t5));
+    conds[i].txt.assign(txt.begin(), txt.end());
+    ApplyEmphasis(prompts_[i].t5.weights, conds[i].txt);
+  }
+  return {};
+}
+
+Status FluxPipeline::SamplePictures(Device& device, const std::vector<Conditioning>& conds,
+                                    std::vector<std::vector<float>>& latents,
+                                    PhaseMeasure& measure, const ProgressCallback& progress,
+                                    std::stop_token stop) const {
+  INGOT_ASSIGN_OR_RETURN(Execution flux, LoadMeasured(*flux_, device, stop, measure));
+  FillImageIds(latent_shape_, flux.Input("img_ids").As<float>());
+  std::ranges::fill(flux.Input("txt_ids").As<float>(), 0.0f);
+  if (job_.flux().guidance_embed) {
+    flux.Input("guidance").As<float>()[0] = static_cast<float>(job_.distilled_guidance);
+  }
+
+  const auto num_elements = static_cast<size_t>(latent_shape_.num_elements());
+  std::vector<float> scratch(num_elements * static_cast<size_t>(job_.sampler->num_buffers));
+  std::vector<float> tree_scratch(num_elements * BrownianTree::kNumBuffers);
+  std::vector<float> unconditional(conds.size() > 1 ? num_elements : 0);
+
+  // denoised = x - sigma * v; with CFG: uncond + cfg * (cond - uncond).
+  const auto denoise_one = [&](const Conditioning& cond, std::span<const float> x, float sigma,
+                               std::span<float> denoised) -> Status {
+    Copy<float>(cond.txt, flux.Input("txt").As<float>());
+    Copy<float>(cond.pooled, flux.Input("y").As<float>());
+    flux.Input("timesteps").As<float>()[0] = sigma;
+    Patchify(latent_shape_, x, flux.Input("img").As<float>());
+    INGOT_RETURN_IF_ERROR(flux.Run(stop));
+    Unpatchify(latent_shape_, flux.Output("velocity").As<float>(), denoised);
+    ToDenoised(sigma, x, denoised, denoised);
+    return {};
+  };
+  const auto denoise = [&](std::span<const float> x, float sigma,
+                           std::span<float> denoised) -> Status {
+    INGOT_RETURN_IF_ERROR(denoise_one(conds[0], x, sigma, denoised));
+    if (conds.size() == 1) return {};
+    INGOT_RETURN_IF_ERROR(denoise_one(conds[1], x, sigma, unconditional));
+    const auto cfg = static_cast<float>(job_.cfg_scale);
+    for (size_t i = 0; i < num_elements; ++i) {
+      denoised[i] = unconditional[i] + cfg * (denoised[i] - unconditional[i]);
+    }
+    return {};
+  };
+
+  const int num_steps = static_cast<int>(sigmas_.size()) - 1;
+  for (int picture = 0; picture < job_.batch; ++picture) {
+    const uint64_t seed = job_.seed + static_cast<uint64_t>(picture);
+    NoiseStream noise(job_.rng, seed);
+    std::vector<float>& x = latents.emplace_back(num_elements, 0.0f);
+    {
+      const std::span<float> first = std::span(scratch).first(num_elements);
+      noise.Fill(first);
+      AddNoise(sigmas_.front(), first, x);
+    }
+    const BrownianTree tree(job_.rng, seed, *(sigmas_.end() - 2), sigmas_.front());
+    Stopwatch watch;
+    double begin_s = 0;
+    const auto end_step = [&] {
+      const double now_s = watch.seconds();
+      measure.step_s.push_back(now_s - begin_s);
+      begin_s = now_s;
+    };
+    const SamplerRun run = {
+        .denoise = denoise,
+        .sigmas = sigmas_,
+        .x = x,
+        .scratch = scratch,
+        .noise =
+            [&](float sigma, float sigma_next, std::span<float> out) {
+              if (job_.sampler->noise == NoiseKind::kBrownian) {
+                tree.Fill(sigma, sigma_next, out, tree_scratch);
+              } else {
+                noise.Fill(out);
+              }
+            },
+        .on_step = [&](const SamplerStep& step) -> Status {
+          end_step();
+          if (progress) {
+            progress({.phase = "sampling",
+                      .step = picture * num_steps + step.step_idx + 1,
+                      .num_steps = job_.batch * num_steps});
+          }
+          return {};
+        }};
+    INGOT_RETURN_IF_ERROR(Sample(*job_.sampler, run));
+    INGOT_RETURN_IF_ERROR(CheckFinite(x, "sampling", job_.models.flux));
+  }
+  return {};
+}
+
+Status FluxPipeline::DecodePictures(Device& device, const std::vector<std::vector<float>>& latents,
+                                    std::vector<Picture>& pictures, PhaseMeasure& measure,
+                                    const ProgressCallback& progress, std::stop_token stop) const {
+  INGOT_ASSIGN_OR_RETURN(Execution vae, LoadMeasured(*vae_, device, stop, measure));
+  for (size_t i = 0; i < latents.size(); ++i) {
+    Copy<float>(latents[i], vae.Input("z").As<float>());
+    INGOT_RETURN_IF_ERROR(vae.Run(stop));
+    const std::span<const float> x = vae.Output("picture").As<float>();
+    INGOT_RETURN_IF_ERROR(CheckFinite(x, "decode", job_.models.vae));
+    pictures.push_back({job_.width, job_.height, job_.seed + i, ToRgb8(x)});
+    if (progress) {
+      progress({.phase = "decode",
+                .step = static_cast<int>(i) + 1,
+                .num_steps = static_cast<int>(latents.size())});
+    }
+  }
+  return {};
+}
+
+}  // namespace ingot

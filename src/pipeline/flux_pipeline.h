@@ -1,0 +1,68 @@
+// A Flux job as phases: clip, t5, sampling, decode.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string_view>
+
+#include "devices/device.h"
+#include "pipeline/job.h"
+#include "pipeline/latent.h"
+#include "pipeline/record.h"
+#include "pipeline/text_conditioning.h"
+#include "runtime/program.h"
+
+namespace ingot {
+
+// Where a job stands; called from the thread that runs it.
+struct JobProgress {
+  std::string_view phase;
+  int step = 0;  // done in this phase, of num_steps; a batch counts all its pictures
+  int num_steps = 0;
+};
+using ProgressCallback = std::function<void(const JobProgress&)>;
+
+class FluxPipeline {
+ public:
+  // Tokenizes the prompts and compiles every network: each fault of a header,
+  // a shape or a prompt is found here, before any tensor is read.
+  static Result<FluxPipeline> Prepare(const Job& job, const Device& device);
+
+  const Plan& plan() const { return plan_; }
+
+  // kNotFinite names the phase and the file when NaN or Inf comes out.
+  Result<Record> Run(Device& device, const ProgressCallback& progress, std::stop_token stop) const;
+
+ private:
+  struct Conditioning {  // of one prompt
+    std::vector<float> pooled;  // [vec_in_dim]
+    std::vector<float> txt;     // [text tokens, context_in_dim]
+  };
+
+  explicit FluxPipeline(const Job& job) : job_(job) {}
+  Status Tokenize();
+  Status Compile(const Device& device);
+  void MakePlan();
+
+  Status EncodeClip(Device& device, std::vector<Conditioning>& conds, PhaseMeasure& measure,
+                    std::stop_token stop) const;
+  Status EncodeT5(Device& device, std::vector<Conditioning>& conds, PhaseMeasure& measure,
+                    std::stop_token stop) const;
+  Status SamplePictures(Device& device, const std::vector<Conditioning>& conds,
+                        std::vector<std::vector<float>>& latents, PhaseMeasure& measure,
+                        const ProgressCallback& progress, std::stop_token stop) const;
+  Status DecodePictures(Device& device, const std::vector<std::vector<float>>& latents,
+                        std::vector<Picture>& pictures, PhaseMeasure& measure,
+                        const ProgressCallback& progress, std::stop_token stop) const;
+
+  Job job_;
+  std::vector<float> sigmas_;
+  LatentShape latent_shape_{};
+  std::vector<PromptTokens> prompts_;  // the prompt; with CFG also the negative one
+  std::optional<Program> clip_, t5_, flux_, vae_;
+  Plan plan_;
+};
+
+}  // namespace ingot

@@ -1,0 +1,84 @@
+#include "pipeline/job.h"
+
+#include <cmath>
+#include <random>
+
+namespace ingot {
+namespace {
+
+constexpr int kMaxSide = 8192;
+constexpr int kMaxBatch = 64;
+constexpr uint64_t kMaxRandomSeed = 4294967293;  // Forge draws from [0, this]
+
+Status CheckRange(const char* field, double value, double low, double high) {
+  if (value >= low && value <= high) return {};  // false for NaN
+  return InvalidArgument("{}: expected a number from {} to {}, found {}", field, low, high, value);
+}
+
+Status CheckSide(const char* field, int value) {
+  if (value >= 64 && value <= kMaxSide && value % 8 == 0) return {};
+  return InvalidArgument("{}: expected a multiple of 8 from 64 to {}, found {}", field, kMaxSide,
+                         value);
+}
+
+// A default that the diffusion file carries as metadata, else Ingot's own. A
+// file's absurd value is found by the checks that every value goes through.
+int FileDefault(const Component& flux, const char* key, int otherwise) {
+  const std::optional<int64_t> value = flux.tensors.file->metadata().FindInt(key);
+  return value && std::abs(*value) < (1 << 20) ? static_cast<int>(*value) : otherwise;
+}
+
+uint64_t RandomSeed() {
+  std::random_device device;
+  return std::uniform_int_distribution<uint64_t>(0, kMaxRandomSeed)(device);
+}
+
+Status CheckValues(const Job& job) {
+  INGOT_RETURN_IF_ERROR(CheckSide("width", job.width));
+  INGOT_RETURN_IF_ERROR(CheckSide("height", job.height));
+  INGOT_RETURN_IF_ERROR(CheckRange("steps", job.steps, 1, kMaxSteps));
+  INGOT_RETURN_IF_ERROR(CheckRange("batch", job.batch, 1, kMaxBatch));
+  INGOT_RETURN_IF_ERROR(CheckRange("cfg", job.cfg_scale, 0, 100));
+  INGOT_RETURN_IF_ERROR(CheckRange("guidance", job.distilled_guidance, 0, 100));
+  INGOT_RETURN_IF_ERROR(CheckRange("text tokens of the model", job.min_text_tokens, 1, 4096));
+  const auto& vae = job.models.vae.As<vae::VaeConfig>();
+  if (vae.scale() != 8) {
+    return Unsupported("{}: expected a VAE that makes pictures 8 times smaller, found {} times",
+                       job.models.vae.path(), vae.scale());
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Job> ResolveJob(const JobRequest& request) {
+  INGOT_ASSIGN_OR_RETURN(const Sampler* sampler, FindSampler(request.sampler.value_or("Euler")));
+  // Flux needs Simple: Forge's "Automatic" gives a black picture.
+  std::string scheduler_name = request.scheduler.value_or("Simple");
+  if (scheduler_name == "Automatic" || scheduler_name == "automatic") scheduler_name = "Simple";
+  INGOT_ASSIGN_OR_RETURN(const Scheduler* scheduler, FindScheduler(scheduler_name));
+  INGOT_ASSIGN_OR_RETURN(const Rng rng, FindRng(request.rng.value_or("cpu")));
+  INGOT_ASSIGN_OR_RETURN(ModelSet models, ResolveModels(request.models));
+
+  const Component& flux = models.flux;
+  const bool distilled = flux.As<flux::FluxConfig>().guidance_embed;
+  Job job{.prompt = request.prompt,
+          .negative_prompt = request.negative_prompt,
+          .models = models,
+          .width = request.width.value_or(FileDefault(flux, "ingot.default_width", 1024)),
+          .height = request.height.value_or(FileDefault(flux, "ingot.default_height", 1024)),
+          .steps =
+              request.steps.value_or(FileDefault(flux, "ingot.default_steps", distilled ? 20 : 4)),
+          .batch = request.batch.value_or(1),
+          .seed = request.seed ? *request.seed : RandomSeed(),
+          .sampler = sampler,
+          .scheduler = scheduler,
+          .rng = rng,
+          .cfg_scale = request.cfg_scale.value_or(1.0),
+          .distilled_guidance = request.distilled_guidance.value_or(3.5),
+          .min_text_tokens = FileDefault(flux, "ingot.min_text_tokens", 256)};
+  INGOT_RETURN_IF_ERROR(CheckValues(job));
+  return job;
+}
+
+}  // namespace ingot

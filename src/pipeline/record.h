@@ -1,0 +1,36 @@
+// What came of a job: its pictures, and what each phase really took.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "memory/plan.h"
+
+namespace ingot {
+
+// A change of any output bit raises it.
+inline constexpr int kNumericsVersion = 1;
+
+struct Picture {
+  int width = 0, height = 0;
+  uint64_t seed = 0;
+  std::vector<uint8_t> pixels;  // RGB8 [height, width, 3]
+};
+
+struct PhaseMeasure {
+  std::string name;
+  double seconds = 0;  // all of it
+  double load_s = 0;   // of them reading weights
+  std::vector<double> step_s;
+  int64_t streamed_bytes = 0;
+  double stalled_s = 0;  // waiting for weights
+};
+
+struct Record {
+  Plan plan;
+  std::vector<PhaseMeasure> phases;
+  std::vector<Picture> pictures;
+};
+
+}  // namespace ingot
