@@ -3,13 +3,14 @@
 # Flags of every target of Ingot.
 add_library(ingot_flags INTERFACE)
 target_compile_features(ingot_flags INTERFACE cxx_std_20)
-target_include_directories(ingot_flags INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>)
+target_include_directories(ingot_flags INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>
+                           $<INSTALL_INTERFACE:include/ingot>)
 # -ffp-contract=off: the same bits on every x86 level (promise P5).
-target_compile_options(ingot_flags INTERFACE -ffp-contract=off)
+target_compile_options(ingot_flags INTERFACE $<BUILD_INTERFACE:-ffp-contract=off>)
 if(INGOT_DEVELOPER)
   # Designated initializers leave out what keeps its default, on purpose.
-  target_compile_options(ingot_flags INTERFACE -Wall -Wextra -Werror
-                         -Wno-missing-field-initializers)
+  target_compile_options(ingot_flags INTERFACE $<BUILD_INTERFACE:-Wall -Wextra -Werror
+                         -Wno-missing-field-initializers>)
 endif()
 if(INGOT_SANITIZE)
   target_compile_options(ingot_flags INTERFACE -fsanitize=${INGOT_SANITIZE}

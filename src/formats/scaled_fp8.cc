@@ -59,7 +59,11 @@ Result<bool> Fold(const TensorFile& file, const TensorEntry& entry,
     const TensorEntry* weight = FindWeight(file, entry.name, suffix);
     if (weight == nullptr) continue;
     INGOT_RETURN_IF_ERROR(CheckF8(file, entry, *weight));
-    INGOT_ASSIGN_OR_RETURN((*scales)[weight->name], ReadScale(file, entry));
+    INGOT_ASSIGN_OR_RETURN(const float scale, ReadScale(file, entry));
+    if (!scales->emplace(weight->name, scale).second) {
+      return Corruption("{}: tensor {}: expected one factor of {}, found two", file.path(),
+                        Quoted(entry.name), Quoted(weight->name));
+    }
     return true;
   }
   for (const std::string_view suffix : kUnusedSuffixes) {

@@ -40,6 +40,11 @@ Result<Execution> LoadMeasured(const Program& program, Device& device, std::stop
   return execution;
 }
 
+// The sigmas fall; only the last may be 0.
+float LeastPositive(std::span<const float> sigmas) {
+  return sigmas.back() > 0.0f ? sigmas.back() : sigmas[sigmas.size() - 2];
+}
+
 // x in [-1, 1] as [3, H, W] -> RGB8 [H, W, 3], rounded to nearest.
 std::vector<uint8_t> ToRgb8(std::span<const float> x) {
   const size_t plane = x.size() / 3;
@@ -238,7 +243,7 @@ Status FluxPipeline::SamplePictures(Device& device, const std::vector<Conditioni
       noise.Fill(first);
       AddNoise(sigmas_.front(), first, x);
     }
-    const BrownianTree tree(job_.rng, seed, *(sigmas_.end() - 2), sigmas_.front());
+    const BrownianTree tree(job_.rng, seed, LeastPositive(sigmas_), sigmas_.front());
     Stopwatch watch;
     double begin_s = 0;
     const auto end_step = [&] {

@@ -7,7 +7,6 @@
 #include <stop_token>
 #include <string_view>
 
-#include "devices/device.h"
 #include "pipeline/job.h"
 #include "pipeline/latent.h"
 #include "pipeline/record.h"
@@ -36,6 +35,8 @@ class FluxPipeline {
   Result<Record> Run(Device& device, const ProgressCallback& progress, std::stop_token stop) const;
 
  private:
+  friend class FluxPipelinePeer;  // pipeline_golden_test.cc compares what each phase gives
+
   struct Conditioning {  // of one prompt
     std::vector<float> pooled;  // [vec_in_dim]
     std::vector<float> txt;     // [text tokens, context_in_dim]

@@ -15,14 +15,15 @@ namespace {
 std::atomic<int> num_allocations = 0;
 }  // namespace
 
-void* operator new(size_t size) {
+// Not inlined: gcc 12 would see malloc paired with delete, and warn.
+[[gnu::noinline]] void* operator new(size_t size) {
   ++num_allocations;
   void* memory = std::malloc(size);
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace ingot {
 namespace {

@@ -67,7 +67,7 @@ Status SampleDdim(const SamplerRun& run) {
     const double alpha = 1.0 - s, alpha_next = 1.0 - s_next;
     const double kept = alpha / alpha_next * s_next;  // of the noise at s', seen at s
     const double fresh = eta * (s_next / s) * std::sqrt(s * s - kept * kept);
-    // At eta 1 and s close to 1 rounding can make fresh exceed s'.
+    // Rounding must not put a negative number under the root: at eta 1 and alpha 0, fresh is s'.
     const double direction = std::sqrt(std::max(0.0, s_next * s_next - fresh * fresh)) / s;
     const double at_denoised = alpha_next - direction * alpha;
     if (fresh == 0) {

@@ -16,8 +16,10 @@
 namespace ingot::conformance {
 namespace {
 
-constexpr int64_t kGuardBytes = 4096;
-constexpr std::byte kPoison{0xFF};  // four of them are a NaN
+constexpr size_t kGuardBytes = 4096;
+// A signalling NaN, little endian: what is computed from it shows, and even adding zero to it
+// changes its bits.
+constexpr std::byte kPoison[4] = {std::byte{0}, std::byte{0}, std::byte{0xA0}, std::byte{0x7F}};
 
 // Where a block keeps its f16 factors (ggml-common.h, the block_* structs); -1 for none.
 struct BlockFactors {
@@ -57,9 +59,38 @@ std::unique_ptr<Device> OpenDevice(const CpuOptions& options) {
   return device.ok() ? std::move(*device) : nullptr;
 }
 
-bool IsPoisoned(std::span<const std::byte> bytes) {
-  return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == kPoison; });
-}
+// Poisoned memory for the output and the workspace of one op, each with a guard behind it.
+class PoisonedMemory {
+ public:
+  PoisonedMemory(Device& device, int64_t output_bytes, int64_t workspace_bytes)
+      : output_end_(static_cast<size_t>(output_bytes)),
+        workspace_begin_((output_end_ + kGuardBytes) / kTensorAlignment * kTensorAlignment),
+        workspace_end_(workspace_begin_ + static_cast<size_t>(workspace_bytes)) {
+    auto arena = device.Allocate(static_cast<int64_t>(workspace_end_ + kGuardBytes));
+    INGOT_CHECK(arena.ok());
+    arena_ = std::move(*arena);
+    for (size_t i = 0; i < bytes().size(); ++i) bytes()[i] = kPoison[i % 4];
+  }
+
+  std::span<std::byte> output() { return bytes().first(output_end_); }
+  std::span<std::byte> workspace() {
+    return bytes().subspan(workspace_begin_, workspace_end_ - workspace_begin_);
+  }
+  bool GuardsAreIntact() const {
+    const auto is_poisoned = [&](size_t begin, size_t end) {
+      while (begin < end && bytes()[begin] == kPoison[begin % 4]) ++begin;
+      return begin == end;
+    };
+    return is_poisoned(output_end_, workspace_begin_) &&
+           is_poisoned(workspace_end_, bytes().size());
+  }
+
+ private:
+  std::span<std::byte> bytes() const { return arena_->bytes(); }
+
+  size_t output_end_, workspace_begin_, workspace_end_;
+  std::unique_ptr<Arena> arena_;
+};
 
 std::vector<float> Run(Device& device, const Case& test) {
   std::vector<Shape> shapes;
@@ -70,34 +101,16 @@ std::vector<float> Run(Device& device, const Case& test) {
     dtypes.push_back(input.dtype);
     inputs.push_back({input.dtype, input.shape, input.bytes.data(), input.scale});
   }
-  const OpSignature signature{&test.op, shapes, dtypes, op::InferShape(test.op, shapes),
-                              DType::kF32};
+  const Shape shape = op::InferShape(test.op, shapes);
+  const OpSignature signature{&test.op, shapes, dtypes, shape, DType::kF32};
   EXPECT_TRUE(device.Supports(signature).ok()) << device.Supports(signature).message();
-
-  const auto round_up = [](int64_t n) {
-    return (n + kTensorAlignment - 1) / kTensorAlignment * kTensorAlignment;
-  };
-  const int64_t output_bytes = NumBytes(DType::kF32, signature.output_shape);
-  const int64_t workspace_bytes = device.WorkspaceBytes(signature);
-  const int64_t workspace_begin = round_up(output_bytes + kGuardBytes);
-  auto arena = device.Allocate(workspace_begin + workspace_bytes + kGuardBytes);
-  EXPECT_TRUE(arena.ok());
-  const std::span<std::byte> bytes = (*arena)->bytes();
-  std::fill(bytes.begin(), bytes.end(), kPoison);
-  const auto part = [&](int64_t begin, int64_t count) {
-    return bytes.subspan(static_cast<size_t>(begin), static_cast<size_t>(count));
-  };
-
-  const Status status = device.Run({&test.op,
-                                    inputs,
-                                    {DType::kF32, signature.output_shape, bytes.data()},
-                                    part(workspace_begin, workspace_bytes)});
+  PoisonedMemory memory(device, NumBytes(DType::kF32, shape), device.WorkspaceBytes(signature));
+  const TensorView output{DType::kF32, shape, memory.output().data()};
+  const Status status = device.Run({&test.op, inputs, output, memory.workspace()});
   EXPECT_TRUE(status.ok()) << status.message();
-  EXPECT_TRUE(IsPoisoned(part(output_bytes, workspace_begin - output_bytes)));
-  EXPECT_TRUE(IsPoisoned(part(workspace_begin + workspace_bytes, kGuardBytes)));
-  std::vector<float> output(static_cast<size_t>(signature.output_shape.num_elements()));
-  std::memcpy(output.data(), bytes.data(), static_cast<size_t>(output_bytes));
-  return output;
+  EXPECT_TRUE(memory.GuardsAreIntact());
+  const std::span<const float> values = output.As<float>();
+  return {values.begin(), values.end()};
 }
 
 // Largest |a - b| over the largest |b|; infinite where one of them is NaN.

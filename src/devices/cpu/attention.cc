@@ -19,6 +19,10 @@ namespace {
 // of K and V, but the scores would leave L2 beyond 4096 keys.
 constexpr size_t kBlock = 32;
 
+// Terms of a sum taken in one go: 32 KiB of transposed queries or scores, and
+// such a slice of V, are read from cache for all columns.
+constexpr size_t kDepth = 256;
+
 // `num_queries` rows of one head against its keys. `bias` may be null.
 struct QueryBlock {
   const float* queries;
@@ -57,14 +61,17 @@ struct Elements {
   size_t row_step, column_step;
 };
 
-// out[c, q] = sum over i < n of a[i, q] * b(i, c), for kCount columns c and two
-// vectors of lanes q. a, out: rows of kBlock.
+// out[c, q] += sum over i < n of a[i, q] * b(i, c), for kCount columns c and two
+// vectors of lanes q; `fresh` takes out as 0. a, out: rows of kBlock.
 template <size_t kCount>
-HWY_INLINE void MultiplyTile(const float* HWY_RESTRICT a, const Elements& b, size_t n,
+HWY_INLINE void MultiplyTile(const float* HWY_RESTRICT a, const Elements& b, size_t n, bool fresh,
                              float* HWY_RESTRICT out) {
   const size_t lanes = hn::Lanes(kTag);
   V sum0[kCount], sum1[kCount];
-  for (size_t c = 0; c < kCount; ++c) sum0[c] = sum1[c] = hn::Zero(kTag);
+  for (size_t c = 0; c < kCount; ++c) {
+    sum0[c] = fresh ? hn::Zero(kTag) : hn::Load(kTag, out + c * kBlock);
+    sum1[c] = fresh ? hn::Zero(kTag) : hn::Load(kTag, out + c * kBlock + lanes);
+  }
   const float* row = b.data;
   for (size_t i = 0; i < n; ++i, a += kBlock, row += b.row_step) {
     const V a0 = hn::Load(kTag, a);
@@ -81,18 +88,22 @@ HWY_INLINE void MultiplyTile(const float* HWY_RESTRICT a, const Elements& b, siz
   }
 }
 
-// The same for all columns and all kBlock queries.
+// out[c, q] = sum over i < n of a[i, q] * b(i, c), for all columns and queries.
 void Multiply(const float* a, const Elements& b, size_t n, size_t num_columns, float* out) {
-  const auto tile = [&]<size_t kCount>(size_t c) {
-    const Elements columns = {b.data + c * b.column_step, b.row_step, b.column_step};
-    for (size_t q = 0; q < kBlock; q += 2 * hn::Lanes(kTag)) {
-      MultiplyTile<kCount>(a + q, columns, n, out + c * kBlock + q);
-    }
-  };
-  size_t c = 0;
-  for (; c + kColumns <= num_columns; c += kColumns) tile.template operator()<kColumns>(c);
-  for (; c + 2 <= num_columns; c += 2) tile.template operator()<2>(c);
-  for (; c < num_columns; ++c) tile.template operator()<1>(c);
+  for (size_t i = 0; i < n; i += kDepth) {
+    const auto tile = [&]<size_t kCount>(size_t c) {
+      const Elements part = {b.data + i * b.row_step + c * b.column_step, b.row_step,
+                             b.column_step};
+      for (size_t q = 0; q < kBlock; q += 2 * hn::Lanes(kTag)) {
+        MultiplyTile<kCount>(a + i * kBlock + q, part, std::min(kDepth, n - i), i == 0,
+                             out + c * kBlock + q);
+      }
+    };
+    size_t c = 0;
+    for (; c + kColumns <= num_columns; c += kColumns) tile.template operator()<kColumns>(c);
+    for (; c + 2 <= num_columns; c += 2) tile.template operator()<2>(c);
+    for (; c < num_columns; ++c) tile.template operator()<1>(c);
+  }
 }
 
 void LoadQueries(const QueryBlock& block) {
@@ -105,9 +116,14 @@ void LoadQueries(const QueryBlock& block) {
 }
 
 void AddBias(const QueryBlock& block, size_t num_keys) {
-  for (size_t q = 0; q < block.num_queries; ++q) {
-    const float* bias = block.bias + q * block.num_keys;
-    for (size_t j = 0; j < num_keys; ++j) block.scores[j * kBlock + q] += bias[j];
+  constexpr size_t kTile = 16;  // keys whose scores stay in L1 for all queries
+  for (size_t begin = 0; begin < num_keys; begin += kTile) {
+    for (size_t q = 0; q < block.num_queries; ++q) {
+      const float* bias = block.bias + q * block.num_keys;
+      for (size_t j = begin; j < std::min(begin + kTile, num_keys); ++j) {
+        block.scores[j * kBlock + q] += bias[j];
+      }
+    }
   }
 }
 

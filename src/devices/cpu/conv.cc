@@ -87,11 +87,11 @@ void GatherTap(const ConvJob& job, const Pixels& pixels, int64_t k, float* out) 
 void PackWindows(const ConvJob& job, const Pixels& pixels, int64_t k, size_t num_k,
                  GemmScratch& scratch) {
   const size_t num_columns = static_cast<size_t>(pixels.count);
-  std::fill_n(scratch.row, kPanelColumns, 0.0f);
+  std::fill_n(scratch.rows, kPanelColumns, 0.0f);
   for (size_t i = 0; i < num_k; ++i) {
-    GatherTap(job, pixels, k + static_cast<int64_t>(i), scratch.row);
+    GatherTap(job, pixels, k + static_cast<int64_t>(i), scratch.rows);
     for (size_t column = 0; column < num_columns; column += kTileColumns) {
-      std::copy_n(scratch.row + column, kTileColumns,
+      std::copy_n(scratch.rows + column, kTileColumns,
                   scratch.panel + PanelOffset(column, num_k) + i * kTileColumns);
     }
   }

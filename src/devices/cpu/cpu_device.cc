@@ -11,7 +11,9 @@
 #include "devices/cpu/dequantize.h"
 #include "devices/cpu/elementwise.h"
 #include "devices/cpu/linear.h"
+#include "devices/cpu/movement.h"
 #include "devices/cpu/norm.h"
+#include "devices/cpu/position.h"
 #include "devices/cpu/reference/reference.h"
 
 namespace ingot {

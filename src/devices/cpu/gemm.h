@@ -2,9 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
-
-#include "base/check.h"
 
 namespace ingot::cpu {
 
@@ -22,9 +19,9 @@ inline constexpr size_t kTileStride = kBlockK + 16;
 
 // What one thread needs beside its operands.
 struct GemmScratch {
-  alignas(64) float panel[kBlockK * kPanelColumns];                          // B, packed
-  alignas(64) float tile[kMaxTileRows * kTileStride];                        // rows of A
-  alignas(64) float row[kBlockK > kPanelColumns ? kBlockK : kPanelColumns];  // B, being packed
+  alignas(64) float panel[kBlockK * kPanelColumns];    // B, packed
+  alignas(64) float tile[kMaxTileRows * kTileStride];  // rows of A
+  alignas(64) float rows[4 * kBlockK];                 // B on its way into the panel
 };
 
 }  // namespace ingot::cpu

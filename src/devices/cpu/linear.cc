@@ -43,18 +43,43 @@ void StartFromBias(const LinearJob& job, size_t feature, size_t num_features) {
   }
 }
 
+// columns[k, 0..3] = rows[0..3, k]; rows lie kBlockK apart, columns kTileColumns.
+void Transpose4(const float* rows, size_t num_k, float* columns) {
+  const hn::Full128<float> d;
+  size_t k = 0;
+  for (; k + 4 <= num_k; k += 4, columns += 4 * kTileColumns) {
+    const auto row0 = hn::LoadU(d, rows + k);
+    const auto row1 = hn::LoadU(d, rows + kBlockK + k);
+    const auto row2 = hn::LoadU(d, rows + 2 * kBlockK + k);
+    const auto row3 = hn::LoadU(d, rows + 3 * kBlockK + k);
+    const auto lower02 = hn::InterleaveLower(d, row0, row2);
+    const auto lower13 = hn::InterleaveLower(d, row1, row3);
+    const auto upper02 = hn::InterleaveUpper(d, row0, row2);
+    const auto upper13 = hn::InterleaveUpper(d, row1, row3);
+    hn::StoreU(hn::InterleaveLower(d, lower02, lower13), d, columns);
+    hn::StoreU(hn::InterleaveUpper(d, lower02, lower13), d, columns + kTileColumns);
+    hn::StoreU(hn::InterleaveLower(d, upper02, upper13), d, columns + 2 * kTileColumns);
+    hn::StoreU(hn::InterleaveUpper(d, upper02, upper13), d, columns + 3 * kTileColumns);
+  }
+  for (; k < num_k; ++k, columns += kTileColumns) {
+    for (size_t r = 0; r < 4; ++r) columns[r] = rows[r * kBlockK + k];
+  }
+}
+
 // Weights of the panel's features at [k, k + num_k), transposed; zeros behind the last feature.
 void PackWeights(const LinearJob& job, size_t feature, size_t num_features, size_t k, size_t num_k,
                  GemmScratch& scratch) {
-  for (size_t n = 0; n < hwy::RoundUpTo(num_features, kTileColumns); ++n) {
-    float* column = scratch.panel + PanelOffset(n, num_k);
-    if (n < num_features) {
-      DequantizeWeight(job.weight, static_cast<int64_t>(feature + n), static_cast<int64_t>(k),
-                       static_cast<int64_t>(num_k), scratch.row);
-    } else {
-      std::fill_n(scratch.row, num_k, 0.0f);
+  for (size_t n = 0; n < hwy::RoundUpTo(num_features, kTileColumns); n += 4) {
+    for (size_t r = 0; r < 4; ++r) {
+      float* row = scratch.rows + r * kBlockK;
+      if (n + r < num_features) {
+        DequantizeWeight(job.weight, static_cast<int64_t>(feature + n + r), static_cast<int64_t>(k),
+                         static_cast<int64_t>(num_k), row);
+      } else {
+        std::fill_n(row, num_k, 0.0f);
+      }
     }
-    for (size_t i = 0; i < num_k; ++i) column[i * kTileColumns] = scratch.row[i];
+    Transpose4(scratch.rows, num_k, scratch.panel + PanelOffset(n, num_k));
   }
 }
 

@@ -6,10 +6,8 @@
 #include "devices/cpu/reference/reference.h"
 
 namespace ingot::cpu::reference {
-namespace {
-
-// transformers T5Attention._relative_position_bucket, bidirectional. In f32 as
-// there: at distances such as 64 the last bit of the logarithm picks the bucket.
+// In f32 as there: at distances such as 64 the last bit of the logarithm picks
+// the bucket.
 int RelativePositionBucket(int64_t relative_position, int num_buckets, int max_distance) {
   const int half = num_buckets / 2;
   const int max_exact = half / 2;
@@ -22,8 +20,6 @@ int RelativePositionBucket(int64_t relative_position, int num_buckets, int max_d
       static_cast<float>(half - max_exact);
   return sign + std::min(max_exact + static_cast<int>(log_distance), half - 1);
 }
-
-}  // namespace
 
 void Run(const op::TimestepEmbedding& op, const OpCall& call, ThreadPool&) {
   const auto t = call.inputs[0].As<float>();

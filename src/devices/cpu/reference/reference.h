@@ -36,6 +36,8 @@ void Run(const op::TimestepEmbedding& op, const OpCall& call, ThreadPool& pool);
 void Run(const op::RopeTable& op, const OpCall& call, ThreadPool& pool);
 void Run(const op::Rope& op, const OpCall& call, ThreadPool& pool);
 void Run(const op::RelativePositionBias& op, const OpCall& call, ThreadPool& pool);
+// transformers T5Attention._relative_position_bucket, bidirectional.
+int RelativePositionBucket(int64_t relative_position, int num_buckets, int max_distance);
 
 // movement.cc
 void Run(const op::Permute& op, const OpCall& call, ThreadPool& pool);

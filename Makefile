@@ -1,0 +1,50 @@
+# The thin front of the build: every target does its own set-up on Debian 12.
+
+JOBS ?= $(shell nproc)
+PACKAGES := g++ cmake ninja-build pkg-config python3 python3-pip git ca-certificates \
+            libhwy-dev libfmt-dev libpng-dev zlib1g-dev libssl-dev nlohmann-json3-dev libcli11-dev \
+            libutf8proc-dev libboost-dev libgtest-dev
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+PREFIX ?= /usr/local
+PRESET ?= release
+BUILD_DIR := $(if $(filter release,$(PRESET)),build,build/$(PRESET))
+
+.PHONY: demo build test bench install setup format clean
+
+# A picture from a prompt with the shipped demo model.
+demo: build
+	build/ingot run "a red house on the left and a green tree on the right, orange sky, white ground" \
+	  --seed 7 --models demo/models -o demo.png
+
+build: setup
+	cmake --preset $(PRESET)
+	cmake --build --preset $(PRESET) --parallel $(JOBS)
+
+test: build
+	ctest --preset $(PRESET)
+
+# The tables of docs/performance.md.
+bench: build
+	build/bench/bench_ops
+
+install: build
+	cmake --install build --prefix $(PREFIX)
+
+# Debian packages that are missing, and the vocabularies of CLIP and T5 (left out
+# where PyPI is out of reach).
+setup:
+	@missing=""; for package in $(PACKAGES); do \
+	  dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+	  echo "Installing$$missing"; \
+	  $(SUDO) apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing; \
+	fi
+	@python3 tools/fetch_vocabularies.py build/vocabularies
+
+format:
+	git ls-files 'src/*.h' 'src/*.cc' 'tests/*.h' 'tests/*.cc' 'bench/*.cc' | xargs clang-format -i
+
+clean:
+	rm -rf build
