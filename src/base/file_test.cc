@@ -1,6 +1,7 @@
 #include "base/file.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <fstream>
@@ -47,6 +48,14 @@ TEST_F(FileTest, UncommittedAtomicFileLeavesNothing) {
   ASSERT_TRUE((*file)->Write(std::as_bytes(std::span(text))).ok());
   ASSERT_TRUE((*file)->Commit().ok());
   EXPECT_EQ(*ReadSmallFile(dir_ / "out"), "new");
+}
+
+TEST_F(FileTest, AtomicFileReplacesRegularFilesOnly) {
+  ASSERT_EQ(::mkfifo((dir_ / "pipe").c_str(), 0600), 0);  // as a device would be
+  EXPECT_EQ(AtomicFile::Create(dir_ / "pipe").status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(AtomicFile::Create(dir_).status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(AtomicFile::Create(dir_ / "no" / "out").status().code(), StatusCode::kUnavailable);
+  EXPECT_TRUE(fs::is_fifo(dir_ / "pipe"));
 }
 
 }  // namespace

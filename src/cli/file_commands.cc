@@ -1,23 +1,15 @@
 // `ingot inspect`, `ingot models` and `ingot quantize`.
 #include <cstdio>
 
-#include <nlohmann/json.hpp>
-
 #include "base/byte_size.h"
 #include "cli/commands.h"
+#include "cli/json.h"
 #include "cli/models_dir.h"
 #include "cli/progress_bar.h"
 #include "engine/files.h"
 
 namespace ingot {
 namespace {
-
-using Json = nlohmann::ordered_json;
-
-// Names of hostile files reach a terminal and JSON: bad UTF-8 is replaced.
-void Print(const Json& json) {
-  std::printf("%s\n", json.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
-}
 
 Json ComponentsJson(const ModelFile& model) {
   Json components = Json::array();
@@ -67,8 +59,7 @@ void PrintInspection(const ModelFile& model) {
   if (model.components.empty()) std::printf("component: none that Ingot knows\n");
   std::printf("\n%-8s %8s %16s %12s\n", "type", "tensors", "elements", "size");
   for (const auto& [name, total] : TotalsByType(file)) {
-    std::printf("%-8s %8lld %16lld %12s\n", name.c_str(),
-                static_cast<long long>(total.num_tensors),
+    std::printf("%-8s %8lld %16lld %12s\n", name.c_str(), static_cast<long long>(total.num_tensors),
                 static_cast<long long>(total.num_elements),
                 FormatByteSize(total.num_bytes).c_str());
   }
@@ -84,7 +75,7 @@ void PrintInspection(const ModelFile& model) {
 Status InspectCommand(const std::string& path, bool json) {
   INGOT_ASSIGN_OR_RETURN(const ModelFile model, OpenModelFile(path));
   if (json) {
-    Print(InspectionJson(model));
+    PrintJson(InspectionJson(model));
   } else {
     PrintInspection(model);
   }
@@ -97,7 +88,8 @@ Status ModelsCommand(const std::string& models_dir, bool json) {
   Json files = Json::array();
   for (const LibraryEntry& entry : entries) {
     if (entry.model.ok()) {
-      files.push_back({{"path", entry.path.string()}, {"components", ComponentsJson(*entry.model)}});
+      files.push_back(
+          {{"path", entry.path.string()}, {"components", ComponentsJson(*entry.model)}});
     } else {
       files.push_back({{"path", entry.path.string()}, {"error", entry.model.status().message()}});
     }
@@ -116,10 +108,10 @@ Status ModelsCommand(const std::string& models_dir, bool json) {
   }
   const Result<ModelSet> set = ResolveModels({.models_dir = dir});
   if (json) {
-    Print({{"models_dir", dir.string()},
-           {"files", files},
-           {"complete", set.ok()},
-           {"missing", set.ok() ? Json(nullptr) : Json(set.status().message())}});
+    PrintJson({{"models_dir", dir.string()},
+               {"files", files},
+               {"complete", set.ok()},
+               {"missing", set.ok() ? Json(nullptr) : Json(set.status().message())}});
   } else if (set.ok()) {
     std::printf("\ncomplete set: %s with %s, %s, %s\n", set->flux.path().c_str(),
                 set->clip.path().c_str(), set->t5.path().c_str(), set->vae.path().c_str());

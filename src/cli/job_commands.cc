@@ -3,18 +3,15 @@
 #include <filesystem>
 #include <thread>
 
-#include <nlohmann/json.hpp>
-
 #include "base/byte_size.h"
 #include "cli/commands.h"
+#include "cli/json.h"
 #include "cli/models_dir.h"
 #include "cli/progress_bar.h"
 #include "engine/engine.h"
 
 namespace ingot {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 std::optional<std::string> IfGiven(const std::string& text) {
   return text.empty() ? std::nullopt : std::optional(text);
@@ -62,8 +59,8 @@ Result<Engine> OpenEngine(const JobFlags& flags) {
     return InvalidArgument("--threads: expected a number from 1 to 1024, found {}", threads);
   }
   const char* target = std::getenv("INGOT_CPU_TARGET");
-  return Engine::Open({.num_threads = static_cast<size_t>(threads),
-                       .cpu_target = target != nullptr ? target : ""});
+  return Engine::Open(
+      {.num_threads = static_cast<size_t>(threads), .cpu_target = target != nullptr ? target : ""});
 }
 
 Result<std::optional<int64_t>> MemoryBudget(const JobFlags& flags) {
@@ -119,12 +116,9 @@ Json Measured(const JobResult& result) {
                       {"streamed_bytes", phase.streamed_bytes},
                       {"stalled_s", phase.stalled_s}});
   }
-  return {{"peak_ram_bytes", result.measured_peak_bytes},
-          {"peak_vram_bytes", 0},
-          {"phases", phases}};
+  return {
+      {"peak_ram_bytes", result.measured_peak_bytes}, {"peak_vram_bytes", 0}, {"phases", phases}};
 }
-
-void Print(const Json& json) { std::printf("%s\n", json.dump(2).c_str()); }
 
 void PrintPlan(const Job& job, const Plan& plan) {
   std::printf("%s, %dx%d, %d steps, %s / %s\n\n", job.models.flux.path().c_str(), job.width,
@@ -132,11 +126,10 @@ void PrintPlan(const Job& job, const Plan& plan) {
               std::string(job.scheduler->label).c_str());
   std::printf("%-10s %12s %12s %12s %12s\n", "phase", "activations", "weights", "read", "peak");
   for (const PhasePlan& phase : plan.phases) {
-    std::printf("%-10s %12s %12s %12s %12s\n", phase.name.c_str(),
-                FormatByteSize(phase.arena_bytes).c_str(),
-                FormatByteSize(phase.resident_bytes).c_str(),
-                FormatByteSize(phase.streamed_bytes).c_str(),
-                FormatByteSize(phase.peak_bytes()).c_str());
+    std::printf(
+        "%-10s %12s %12s %12s %12s\n", phase.name.c_str(),
+        FormatByteSize(phase.arena_bytes).c_str(), FormatByteSize(phase.resident_bytes).c_str(),
+        FormatByteSize(phase.streamed_bytes).c_str(), FormatByteSize(phase.peak_bytes()).c_str());
   }
   std::printf("\npeak %s: the largest phase, %s carried between phases, %s for the process\n",
               FormatByteSize(plan.peak_ram_bytes()).c_str(),
@@ -161,11 +154,11 @@ Status RunCommand(const JobFlags& flags, std::stop_token stop) {
       flags.output.empty() ? fmt::format("ingot-{}.png", job.seed) : flags.output;
   Result<JobResult> result = [&] {
     ProgressBar bar;
-    return engine.Run(job, {.path = output,
-                            .memory_bytes = memory,
-                            .progress =
-                                [&](const JobProgress& p) { bar.Show(p.phase, p.step, p.num_steps); },
-                            .stop = stop});
+    return engine.Run(
+        job, {.path = output,
+              .memory_bytes = memory,
+              .progress = [&](const JobProgress& p) { bar.Show(p.phase, p.step, p.num_steps); },
+              .stop = stop});
   }();
   if (!result.ok()) return result.status();
   if (!flags.json) {
@@ -176,10 +169,10 @@ Status RunCommand(const JobFlags& flags, std::stop_token stop) {
   for (const SavedPicture& image : result->images) {
     images.push_back({{"path", image.path.string()}, {"sha256", image.sha256}});
   }
-  Print({{"images", images},
-         {"job", ToJson(job)},
-         {"plan", ToJson(result->record.plan)},
-         {"measured", Measured(*result)}});
+  PrintJson({{"images", images},
+             {"job", ToJson(job)},
+             {"plan", ToJson(result->record.plan)},
+             {"measured", Measured(*result)}});
   return {};
 }
 
@@ -189,7 +182,7 @@ Status PlanCommand(const JobFlags& flags) {
   INGOT_ASSIGN_OR_RETURN(const Job job, JobFromFlags(flags));
   INGOT_ASSIGN_OR_RETURN(const Plan plan, engine.PlanJob(job, memory));
   if (flags.json) {
-    Print({{"job", ToJson(job)}, {"plan", ToJson(plan)}});
+    PrintJson({{"job", ToJson(job)}, {"plan", ToJson(plan)}});
   } else {
     PrintPlan(job, plan);
   }

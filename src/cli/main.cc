@@ -3,8 +3,10 @@
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <charconv>
 #include <cstdio>
+#include <cstring>
 #include <stop_token>
 #include <thread>
 
@@ -114,6 +116,9 @@ int Main(int argc, char** argv) {
   if (app.get_subcommands().empty()) {
     status = InvalidArgument(
         "command: expected run, plan, inspect, models or quantize, found none; see ingot --help");
+  }
+  if (std::fflush(stdout) != 0 && status.ok()) {
+    status = Unavailable("stdout: expected to take the output, found: {}", std::strerror(errno));
   }
   if (!status.ok()) std::fprintf(stderr, "ingot: %s\n", status.message().c_str());
   return ExitCode(status.code());

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <random>
 
+#include "formats/names.h"
+
 namespace ingot {
 namespace {
 
@@ -13,6 +15,12 @@ constexpr uint64_t kMaxRandomSeed = 4294967293;  // Forge draws from [0, this]
 Status CheckRange(const char* field, double value, double low, double high) {
   if (value >= low && value <= high) return {};  // false for NaN
   return InvalidArgument("{}: expected a number from {} to {}, found {}", field, low, high, value);
+}
+
+// The prompt goes into the picture's text, which is UTF-8 without NUL.
+Status CheckText(const char* field, const std::string& text) {
+  if (IsUtf8(text) && text.find('\0') == std::string::npos) return {};
+  return InvalidArgument("{}: expected UTF-8 without NUL, found other bytes", field);
 }
 
 Status CheckSide(const char* field, int value) {
@@ -52,6 +60,8 @@ Status CheckValues(const Job& job) {
 }  // namespace
 
 Result<Job> ResolveJob(const JobRequest& request) {
+  INGOT_RETURN_IF_ERROR(CheckText("prompt", request.prompt));
+  INGOT_RETURN_IF_ERROR(CheckText("negative prompt", request.negative_prompt));
   INGOT_ASSIGN_OR_RETURN(const Sampler* sampler, FindSampler(request.sampler.value_or("Euler")));
   // Flux needs Simple: Forge's "Automatic" gives a black picture.
   std::string scheduler_name = request.scheduler.value_or("Simple");

@@ -14,6 +14,7 @@ from ingot import FILES, MODELS, PROMPT, SMALL, IngotTest, binary, main, read_pn
 SAMPLERS = ["DPM++ 2M", "DPM++ 2M SDE", "Euler a", "Euler", "Heun", "DDIM", "UniPC", "LCM"]
 SCHEDULERS = ["Uniform", "Karras", "Exponential", "Polyexponential", "SGM Uniform", "KL Optimal",
               "Simple", "Normal", "DDIM", "Beta"]
+NOT_UTF8 = os.fsdecode(b"a \xff")
 
 
 class SameBytes(IngotTest):
@@ -88,6 +89,11 @@ class Reports(IngotTest):
         self.json("plan", "--models", MODELS, "--size", "2048x2048", "--steps", "1000")
         self.assertLess(time.monotonic() - start, 5)  # the job itself would take hours
 
+    def test_json_stays_json_where_a_path_is_not_utf8(self):
+        models = self.dir / os.fsdecode(b"models \xff")
+        models.symlink_to(MODELS)
+        self.assertIn("\ufffd", self.json("plan", "--models", models)["job"]["files"]["vae"])
+
     def test_run_without_json_prints_the_path_of_the_picture(self):
         out = self.ok("run", PROMPT, "--models", MODELS, *SMALL, "--seed", "1", "-o", "x.png")
         self.assertEqual(out.splitlines()[0], str(self.dir / "x.png"))
@@ -104,6 +110,8 @@ class ExitCodes(IngotTest):
                 (["run"], ["prompt"]),
                 (["run", "x", "--no-such-flag"], ["--no-such-flag"]),
                 (["draw", "x"], ["draw"]),
+                (["run", NOT_UTF8, "--models", MODELS], ["prompt", "expected UTF-8", "found"]),
+                (["plan", NOT_UTF8, "--models", MODELS, "--json"], ["prompt", "expected UTF-8"]),
                 (self.run_job("--size", "100"), ["--size", "expected", "found '100'"]),
                 (self.run_job("--size", "100x128"), ["width", "multiple of 8", "found 100"]),
                 (self.run_job("--size", "64x99999"), ["height", "expected", "found 99999"]),
@@ -164,6 +172,13 @@ class ExitCodes(IngotTest):
         self.assert_fails(6, "/proc/x.png", "expected", "found",
                           args=self.run_job("-o", "/proc/x.png", "--steps", "1000"))
         self.assertLess(time.monotonic() - start, 5)
+
+    def test_6_for_an_output_that_cannot_be_written(self):
+        with open("/dev/full", "w") as full:  # as stdout: it is opened, never replaced
+            done = subprocess.run([binary(), "plan", "--models", MODELS, "--json"], stdout=full,
+                                  stderr=subprocess.PIPE, text=True)
+        self.assertEqual(done.returncode, 6)
+        self.assertRegex(done.stderr, r"\Aingot: stdout: expected [^\n]+ found: [^\n]+\n\Z")
 
 
 class Files(IngotTest):
