@@ -5,7 +5,6 @@
 #include <cstdio>
 #include <vector>
 
-#include "devices/cpu/cpu_device.h"
 #include "runtime/execution.h"
 #include "runtime/program.h"
 
@@ -39,9 +38,7 @@ double RelativeError(std::span<const float> found, std::span<const float> expect
 GoldenModel::GoldenModel(std::string_view file_name, CanonicalName canonical_name)
     : file_(std::make_shared<TensorFile>(Must(OpenTensorFile(Path(file_name))))),
       weights_(NameTensors(file_, canonical_name)),
-      table_(weights_.Table()),
-      device_(Must(
-          OpenCpuDevice({.num_threads = 1, .kernels = CpuKernels::kReference, .target = {}}))) {}
+      table_(weights_.Table()) {}
 
 const TensorEntry& GoldenModel::Golden(std::string_view name) const {
   const TensorEntry* entry = file_->Find(fmt::format("golden.{}", name));
@@ -53,9 +50,11 @@ Value GoldenModel::Input(Graph& g, const std::string& name) const {
   return g.Input(name, Golden(name).shape, Golden(name).dtype);
 }
 
-double GoldenModel::MaxRelativeError(Graph graph) const {
-  const Program program = Must(Program::Compile(std::move(graph), weights_, *device_));
-  Execution execution = Must(Execution::Load(program, *device_, {}));
+double GoldenModel::MaxRelativeError(Graph graph, CpuKernels kernels) const {
+  const std::unique_ptr<Device> device =
+      Must(OpenCpuDevice({.num_threads = 1, .kernels = kernels, .target = {}}));
+  const Program program = Must(Program::Compile(std::move(graph), weights_, *device));
+  Execution execution = Must(Execution::Load(program, *device, {}));
   for (const Node& node : program.graph().nodes()) {
     const auto* input = std::get_if<op::Input>(&node.op);
     if (input == nullptr) continue;

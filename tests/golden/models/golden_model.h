@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "devices/device.h"
+#include "devices/cpu/cpu_device.h"
 #include "formats/component_tensors.h"
 #include "graph/graph.h"
 
@@ -21,9 +21,9 @@ class GoldenModel {
   // The graph's input for the tensor `golden.name` of the file.
   Value Input(Graph& g, const std::string& name) const;
 
-  // Runs `graph` on the file's inputs; max |a - b| / max |b| over all its
-  // outputs, b being the reference's tensor of the output's name.
-  double MaxRelativeError(Graph graph) const;
+  // Runs `graph` by `kernels` on the file's inputs; max |a - b| / max |b| over
+  // all its outputs, b being the reference's tensor of the output's name.
+  double MaxRelativeError(Graph graph, CpuKernels kernels) const;
 
  private:
   const TensorEntry& Golden(std::string_view name) const;
@@ -31,7 +31,6 @@ class GoldenModel {
   std::shared_ptr<const TensorFile> file_;
   ComponentTensors weights_;
   TensorTable table_;
-  std::unique_ptr<Device> device_;
 };
 
 }  // namespace ingot

@@ -34,7 +34,12 @@ class FluxPipelinePeer {
 
 namespace {
 
-constexpr double kTolerance = 1e-4;
+// Both sides compute in f32 on the same weights and differ in the order of
+// their sums: text by up to 1e-6, latents by 1.8e-6.
+constexpr double kTolerance = 1e-5;
+
+// Such latents move a value across a rounding border in up to 3 of 49152 places.
+constexpr size_t kMaxDifferentPixelValues = 20;
 
 template <typename T>
 T Must(Result<T> result) {
@@ -79,7 +84,7 @@ void ExpectSamePicture(const std::vector<uint8_t>& found, const std::string& nam
   }
   testing::Test::RecordProperty(name, fmt::format("{} of {}", num_different, found.size()));
   EXPECT_LE(greatest, 1) << name;
-  EXPECT_LE(num_different, found.size() / 1000) << name;
+  EXPECT_LE(num_different, kMaxDifferentPixelValues) << name;
 }
 
 class PipelineGolden : public testing::TestWithParam<CpuKernels> {
