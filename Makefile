@@ -43,6 +43,7 @@ setup:
 	fi
 	@python3 tools/fetch_vocabularies.py build/vocabularies
 
+# Needs clang-format.
 format:
 	git ls-files 'src/*.h' 'src/*.cc' 'tests/*.h' 'tests/*.cc' 'bench/*.cc' | xargs clang-format -i
 

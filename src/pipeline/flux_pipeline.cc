@@ -15,8 +15,9 @@ namespace {
 constexpr int64_t kClipTokens = 77;
 
 // The process beside the plan's arenas: code, two vocabularies with their
-// tables, threads' stacks, headers. Measured 28 MiB with CLIP's and T5's.
-constexpr int64_t kFixedBytes = 48 << 20;
+// tables, threads' stacks, headers. Measured with two threads: 10 MiB with the
+// demo's vocabularies, 21 MiB with CLIP's and T5's.
+constexpr int64_t kFixedBytes = 24 << 20;
 
 template <typename T>
 void Copy(std::span<const T> from, std::span<T> to) {
