@@ -161,6 +161,24 @@ void PointRowsInto(Codec* codec, uint8_t* pixels, int height, size_t row_bytes) 
     codec->rows.push_back(pixels + static_cast<size_t>(y) * row_bytes);
 }
 
+// libpng allocates what a chunk says that it holds before it reads a byte of
+// it: 160 bytes can ask for 2 GB. So no chunk may say more than there is.
+Status CheckChunkLengths(std::span<const std::byte> bytes, std::string_view name) {
+  constexpr size_t kSignatureBytes = 8, kFramingBytes = 12;  // length, type and CRC of a chunk
+  for (size_t offset = kSignatureBytes; offset + kFramingBytes <= bytes.size();) {
+    size_t length = 0;
+    for (size_t i = 0; i < 4; ++i)
+      length = length << 8 | std::to_integer<size_t>(bytes[offset + i]);
+    const size_t rest = bytes.size() - offset - kFramingBytes;
+    if (length > rest) {
+      return Corruption("{}: chunk at byte {}: expected at most {} bytes, found a length of {}",
+                        name, offset, rest, length);
+    }
+    offset += kFramingBytes + length;
+  }
+  return {};
+}
+
 std::vector<PngText> GetTexts(const Codec& codec) {
   png_textp texts = nullptr;
   int num_texts = 0;
@@ -203,6 +221,7 @@ Result<std::vector<std::byte>> EncodePng(const PngPicture& picture) {
 }
 
 Result<PngPicture> DecodePng(std::span<const std::byte> bytes, std::string_view name) {
+  INGOT_RETURN_IF_ERROR(CheckChunkLengths(bytes, name));
   ReadCodec codec;
   if (codec.info == nullptr) return Unavailable("{}: libpng could not start", name);
   codec.unread = bytes;

@@ -64,5 +64,15 @@ TEST(Png, RefusesSizesAndTextsThatAPngCannotHold) {
   }
 }
 
+// Found by fuzzing: libpng would allocate 1.9 GB for such a chunk.
+TEST(DecodePng, ChunkLongerThanTheFileIsRefusedBeforeItIsAllocated) {
+  std::vector<std::byte> bytes =
+      *EncodePng({.width = 1, .height = 1, .pixels = {1, 2, 3}, .texts = {{"key", "text"}}});
+  const size_t text_chunk = 8 + 12 + 13;  // after the signature and IHDR
+  bytes[text_chunk] = std::byte{0x73};
+  EXPECT_EQ(DecodePng(bytes, "a.png").status().message(),
+            "a.png: chunk at byte 33: expected at most 44 bytes, found a length of 1929379848");
+}
+
 }  // namespace
 }  // namespace ingot
