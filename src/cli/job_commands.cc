@@ -58,9 +58,7 @@ Result<Engine> OpenEngine(const JobFlags& flags) {
   if (threads < 1 || threads > 1024) {
     return InvalidArgument("--threads: expected a number from 1 to 1024, found {}", threads);
   }
-  const char* target = std::getenv("INGOT_CPU_TARGET");
-  return Engine::Open(
-      {.num_threads = static_cast<size_t>(threads), .cpu_target = target != nullptr ? target : ""});
+  return Engine::Open({.num_threads = static_cast<size_t>(threads)});
 }
 
 Result<std::optional<int64_t>> MemoryBudget(const JobFlags& flags) {

@@ -18,9 +18,10 @@ namespace fs = std::filesystem;
 Status CheckBudget(const Plan& plan, std::optional<int64_t> memory_bytes) {
   const int64_t peak = plan.peak_ram_bytes();
   if (!memory_bytes || peak <= *memory_bytes) return {};
-  return OutOfBudget("memory: expected a plan of at most {} bytes, found one of {}: {} bytes short; "
-                     "the cheapest change is --memory {}MiB or a smaller --size",
-                     *memory_bytes, peak, peak - *memory_bytes, (peak >> 20) + 1);
+  return OutOfBudget(
+      "memory: expected a plan of at most {} bytes, found one of {}: {} bytes short; "
+      "the cheapest change is --memory {}MiB or a smaller --size",
+      *memory_bytes, peak, peak - *memory_bytes, (peak >> 20) + 1);
 }
 
 // Makes the file and drops it: what cannot be saved is found before the work.
@@ -43,7 +44,9 @@ fs::path PicturePath(const fs::path& path, const Job& job, uint64_t seed) {
 
 Result<SavedPicture> Save(const Picture& picture, const std::string& infotext,
                           const fs::path& path) {
-  PngPicture png{.width = picture.width, .height = picture.height, .pixels = picture.pixels,
+  PngPicture png{.width = picture.width,
+                 .height = picture.height,
+                 .pixels = picture.pixels,
                  .texts = {{"parameters", infotext}}};
   INGOT_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, EncodePng(png));
   INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<AtomicFile> file, AtomicFile::Create(path));
@@ -63,10 +66,10 @@ int64_t PeakResidentBytes() {
 Result<Engine> Engine::Open(const EngineOptions& options) {
   INGOT_ASSIGN_OR_RETURN(
       std::unique_ptr<Device> device,
-      OpenCpuDevice({.num_threads = options.num_threads,
-                     .kernels = options.reference_kernels ? CpuKernels::kReference
-                                                          : CpuKernels::kFast,
-                     .target = options.cpu_target}));
+      OpenCpuDevice(
+          {.num_threads = options.num_threads,
+           .kernels = options.reference_kernels ? CpuKernels::kReference : CpuKernels::kFast,
+           .target = options.cpu_target}));
   return Engine(std::move(device));
 }
 
@@ -98,9 +101,9 @@ Result<JobResult> Engine::Run(const Job& job, const RunOptions& options) {
   const Stopwatch watch;
   INGOT_ASSIGN_OR_RETURN(const std::string model_hash, hash.get());
   for (const Picture& picture : result.record.pictures) {
-    INGOT_ASSIGN_OR_RETURN(
-        SavedPicture saved, Save(picture, MakeInfotext(job, picture.seed, model_hash),
-                                 PicturePath(options.path, job, picture.seed)));
+    INGOT_ASSIGN_OR_RETURN(SavedPicture saved,
+                           Save(picture, MakeInfotext(job, picture.seed, model_hash),
+                                PicturePath(options.path, job, picture.seed)));
     result.images.push_back(std::move(saved));
   }
   result.record.phases.push_back({.name = "save", .seconds = watch.seconds(), .step_s = {}});

@@ -30,12 +30,12 @@ struct EngineOptions {
   size_t num_threads = 1;
   // Plain loops in double instead of the fast kernels: slow, the definition.
   bool reference_kernels = false;
-  std::string cpu_target;  // INGOT_CPU_TARGET: AVX2, AVX3, AVX3_DL; empty: the best
+  std::string cpu_target;  // AVX2, AVX3, AVX3_DL; empty: INGOT_CPU_TARGET, else the best
 };
 
 struct RunOptions {
-  std::filesystem::path path;              // of the picture; with a batch "stem-SEED.png"
-  std::optional<int64_t> memory_bytes;     // kOutOfBudget before any work when the plan is larger
+  std::filesystem::path path;           // of the picture; with a batch "stem-SEED.png"
+  std::optional<int64_t> memory_bytes;  // kOutOfBudget before any work when the plan is larger
   ProgressCallback progress = {};
   std::stop_token stop = {};
 };

@@ -11,22 +11,30 @@ namespace {
 // gguf.constants.LlamaFileType: what general.file_type says for each type.
 uint32_t FileType(DType type) {
   switch (type) {
-    case DType::kF32: return 0;
-    case DType::kF16: return 1;
-    case DType::kQ4_0: return 2;
-    case DType::kQ4_1: return 3;
-    case DType::kQ8_0: return 7;
-    case DType::kQ5_0: return 8;
-    case DType::kQ5_1: return 9;
-    case DType::kBF16: return 32;
-    default: INGOT_CHECK(false);
+    case DType::kF32:
+      return 0;
+    case DType::kF16:
+      return 1;
+    case DType::kQ4_0:
+      return 2;
+    case DType::kQ4_1:
+      return 3;
+    case DType::kQ8_0:
+      return 7;
+    case DType::kQ5_0:
+      return 8;
+    case DType::kQ5_1:
+      return 9;
+    case DType::kBF16:
+      return 32;
+    default:
+      INGOT_CHECK(false);
   }
 }
 
 bool IsFluxProjection(std::string_view name) {
-  constexpr std::array<std::string_view, 6> kPrefixes = {"img_in.", "txt_in.", "time_in.",
-                                                         "vector_in.", "guidance_in.",
-                                                         "final_layer."};
+  constexpr std::array<std::string_view, 6> kPrefixes = {
+      "img_in.", "txt_in.", "time_in.", "vector_in.", "guidance_in.", "final_layer."};
   for (std::string_view prefix : kPrefixes) {
     if (name.find(prefix) != std::string_view::npos) return true;
   }
@@ -42,8 +50,8 @@ DType TargetType(const TensorEntry& entry, DType type) {
   if (entry.shape.rank() != 2 || entry.dtype == DType::kI64 || entry.dtype == DType::kI32) {
     return kept;
   }
-  if (IsBlockFormat(type) && (IsFluxProjection(entry.name) ||
-                              entry.shape.back() % Info(type).block_elements != 0)) {
+  if (IsBlockFormat(type) &&
+      (IsFluxProjection(entry.name) || entry.shape.back() % Info(type).block_elements != 0)) {
     return kept;
   }
   return type;

@@ -8,10 +8,6 @@
 namespace ingot {
 namespace {
 
-int64_t Aligned(int64_t num_bytes) {
-  return (num_bytes + kTensorAlignment - 1) / kTensorAlignment * kTensorAlignment;
-}
-
 bool LiveTogether(const BufferLifetime& a, const BufferLifetime& b) {
   return a.first_step <= b.last_step && b.first_step <= a.last_step;
 }
@@ -21,8 +17,8 @@ int64_t MaxLiveBytes(std::span<const BufferLifetime> buffers) {
   for (const BufferLifetime& buffer : buffers) last_step = std::max(last_step, buffer.last_step);
   std::vector<int64_t> change(static_cast<size_t>(last_step) + 2, 0);
   for (const BufferLifetime& buffer : buffers) {
-    change[static_cast<size_t>(buffer.first_step)] += Aligned(buffer.num_bytes);
-    change[static_cast<size_t>(buffer.last_step) + 1] -= Aligned(buffer.num_bytes);
+    change[static_cast<size_t>(buffer.first_step)] += AlignedBytes(buffer.num_bytes);
+    change[static_cast<size_t>(buffer.last_step) + 1] -= AlignedBytes(buffer.num_bytes);
   }
   int64_t live = 0, most = 0;
   for (int64_t delta : change) most = std::max(most, live += delta);
@@ -30,6 +26,10 @@ int64_t MaxLiveBytes(std::span<const BufferLifetime> buffers) {
 }
 
 }  // namespace
+
+int64_t AlignedBytes(int64_t num_bytes) {
+  return (num_bytes + kTensorAlignment - 1) / kTensorAlignment * kTensorAlignment;
+}
 
 ArenaLayout LayOutArena(std::span<const BufferLifetime> buffers) {
   std::vector<size_t> by_size(buffers.size());
@@ -42,12 +42,12 @@ ArenaLayout LayOutArena(std::span<const BufferLifetime> buffers) {
   layout.max_live_bytes = MaxLiveBytes(buffers);
   std::vector<size_t> placed;  // sorted by offset
   for (size_t index : by_size) {
-    const int64_t num_bytes = Aligned(buffers[index].num_bytes);
+    const int64_t num_bytes = AlignedBytes(buffers[index].num_bytes);
     int64_t offset = 0;
     for (size_t other : placed) {
       if (!LiveTogether(buffers[index], buffers[other])) continue;
       if (layout.offsets[other] >= offset + num_bytes) break;
-      offset = std::max(offset, layout.offsets[other] + Aligned(buffers[other].num_bytes));
+      offset = std::max(offset, layout.offsets[other] + AlignedBytes(buffers[other].num_bytes));
     }
     layout.offsets[index] = offset;
     layout.arena_bytes = std::max(layout.arena_bytes, offset + num_bytes);

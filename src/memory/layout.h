@@ -7,6 +7,9 @@
 
 namespace ingot {
 
+// num_bytes rounded up to kTensorAlignment: what a tensor takes in an arena.
+int64_t AlignedBytes(int64_t num_bytes);
+
 // Live from the start of step `first_step` to the end of step `last_step`.
 struct BufferLifetime {
   int64_t num_bytes = 0;

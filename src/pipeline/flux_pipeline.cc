@@ -117,8 +117,8 @@ Status FluxPipeline::Compile(const Device& device) {
     INGOT_ASSIGN_OR_RETURN(flux_, Program::Compile(std::move(g), models.flux.tensors, device));
   }
   Graph g;
-  const Value z = g.Input(
-      "z", {1, latent_shape_.channels, latent_shape_.height, latent_shape_.width});
+  const Value z =
+      g.Input("z", {1, latent_shape_.channels, latent_shape_.height, latent_shape_.width});
   g.MarkOutput("picture",
                vae::Decode(g, models.vae.As<vae::VaeConfig>(), Scope(), z, vae::kFluxLatents));
   INGOT_ASSIGN_OR_RETURN(vae_, Program::Compile(std::move(g), models.vae.tensors, device));
@@ -132,8 +132,8 @@ void FluxPipeline::MakePlan() {
   const int64_t buffers = job_.sampler->num_buffers + BrownianTree::kNumBuffers;
   const auto num_tokens = static_cast<int64_t>(prompts_[0].t5.ids.size());
   const int64_t cond = num_tokens * job_.flux().context_in_dim + job_.flux().vec_in_dim;
-  const int64_t floats = static_cast<int64_t>(prompts_.size()) * cond +
-                         latent * (job_.batch + buffers + 1);
+  const int64_t floats =
+      static_cast<int64_t>(prompts_.size()) * cond + latent * (job_.batch + buffers + 1);
   plan_.carried_bytes = floats * 4 + int64_t{job_.batch} * job_.width * job_.height * 3;
   plan_.fixed_bytes = kFixedBytes;
 }
@@ -195,9 +195,8 @@ Status FluxPipeline::EncodeT5(Device& device, std::vector<Conditioning>& conds,
 }
 
 Status FluxPipeline::SamplePictures(Device& device, const std::vector<Conditioning>& conds,
-                                    std::vector<std::vector<float>>& latents,
-                                    PhaseMeasure& measure, const ProgressCallback& progress,
-                                    std::stop_token stop) const {
+                                    std::vector<std::vector<float>>& latents, PhaseMeasure& measure,
+                                    const ProgressCallback& progress, std::stop_token stop) const {
   INGOT_ASSIGN_OR_RETURN(Execution flux, LoadMeasured(*flux_, device, stop, measure));
   FillImageIds(latent_shape_, flux.Input("img_ids").As<float>());
   std::ranges::fill(flux.Input("txt_ids").As<float>(), 0.0f);
@@ -252,28 +251,27 @@ Status FluxPipeline::SamplePictures(Device& device, const std::vector<Conditioni
       measure.step_s.push_back(now_s - begin_s);
       begin_s = now_s;
     };
-    const SamplerRun run = {
-        .denoise = denoise,
-        .sigmas = sigmas_,
-        .x = x,
-        .scratch = scratch,
-        .noise =
-            [&](float sigma, float sigma_next, std::span<float> out) {
-              if (job_.sampler->noise == NoiseKind::kBrownian) {
-                tree.Fill(sigma, sigma_next, out, tree_scratch);
-              } else {
-                noise.Fill(out);
-              }
-            },
-        .on_step = [&](const SamplerStep& step) -> Status {
-          end_step();
-          if (progress) {
-            progress({.phase = "sampling",
-                      .step = picture * num_steps + step.step_idx + 1,
-                      .num_steps = job_.batch * num_steps});
-          }
-          return {};
-        }};
+    const SamplerRun run = {.denoise = denoise,
+                            .sigmas = sigmas_,
+                            .x = x,
+                            .scratch = scratch,
+                            .noise =
+                                [&](float sigma, float sigma_next, std::span<float> out) {
+                                  if (job_.sampler->noise == NoiseKind::kBrownian) {
+                                    tree.Fill(sigma, sigma_next, out, tree_scratch);
+                                  } else {
+                                    noise.Fill(out);
+                                  }
+                                },
+                            .on_step = [&](const SamplerStep& step) -> Status {
+                              end_step();
+                              if (progress) {
+                                progress({.phase = "sampling",
+                                          .step = picture * num_steps + step.step_idx + 1,
+                                          .num_steps = job_.batch * num_steps});
+                              }
+                              return {};
+                            }};
     INGOT_RETURN_IF_ERROR(Sample(*job_.sampler, run));
     INGOT_RETURN_IF_ERROR(CheckFinite(x, "sampling", job_.models.flux));
   }

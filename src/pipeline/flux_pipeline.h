@@ -37,7 +37,7 @@ class FluxPipeline {
  private:
   friend class FluxPipelinePeer;  // pipeline_golden_test.cc compares what each phase gives
 
-  struct Conditioning {  // of one prompt
+  struct Conditioning {         // of one prompt
     std::vector<float> pooled;  // [vec_in_dim]
     std::vector<float> txt;     // [text tokens, context_in_dim]
   };
@@ -50,7 +50,7 @@ class FluxPipeline {
   Status EncodeClip(Device& device, std::vector<Conditioning>& conds, PhaseMeasure& measure,
                     std::stop_token stop) const;
   Status EncodeT5(Device& device, std::vector<Conditioning>& conds, PhaseMeasure& measure,
-                    std::stop_token stop) const;
+                  std::stop_token stop) const;
   Status SamplePictures(Device& device, const std::vector<Conditioning>& conds,
                         std::vector<std::vector<float>>& latents, PhaseMeasure& measure,
                         const ProgressCallback& progress, std::stop_token stop) const;

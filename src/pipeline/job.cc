@@ -72,21 +72,21 @@ Result<Job> ResolveJob(const JobRequest& request) {
 
   const Component& flux = models.flux;
   const bool distilled = flux.As<flux::FluxConfig>().guidance_embed;
-  Job job{.prompt = request.prompt,
-          .negative_prompt = request.negative_prompt,
-          .models = models,
-          .width = request.width.value_or(FileDefault(flux, "ingot.default_width", 1024)),
-          .height = request.height.value_or(FileDefault(flux, "ingot.default_height", 1024)),
-          .steps =
-              request.steps.value_or(FileDefault(flux, "ingot.default_steps", distilled ? 20 : 4)),
-          .batch = request.batch.value_or(1),
-          .seed = request.seed ? *request.seed : RandomSeed(),
-          .sampler = sampler,
-          .scheduler = scheduler,
-          .rng = rng,
-          .cfg_scale = request.cfg_scale.value_or(1.0),
-          .distilled_guidance = request.distilled_guidance.value_or(3.5),
-          .min_text_tokens = FileDefault(flux, "ingot.min_text_tokens", 256)};
+  Job job{
+      .prompt = request.prompt,
+      .negative_prompt = request.negative_prompt,
+      .models = models,
+      .width = request.width.value_or(FileDefault(flux, "ingot.default_width", 1024)),
+      .height = request.height.value_or(FileDefault(flux, "ingot.default_height", 1024)),
+      .steps = request.steps.value_or(FileDefault(flux, "ingot.default_steps", distilled ? 20 : 4)),
+      .batch = request.batch.value_or(1),
+      .seed = request.seed ? *request.seed : RandomSeed(),
+      .sampler = sampler,
+      .scheduler = scheduler,
+      .rng = rng,
+      .cfg_scale = request.cfg_scale.value_or(1.0),
+      .distilled_guidance = request.distilled_guidance.value_or(3.5),
+      .min_text_tokens = FileDefault(flux, "ingot.min_text_tokens", 256)};
   INGOT_RETURN_IF_ERROR(CheckValues(job));
   return job;
 }

@@ -28,9 +28,8 @@ void ForEachPatchElement(const LatentShape& s, const Body& body) {
 
 void Patchify(const LatentShape& shape, std::span<const float> latent, std::span<float> patches) {
   INGOT_CHECK(latent.size() == static_cast<size_t>(shape.num_elements()));
-  ForEachPatchElement(shape, [&](size_t element, size_t index, bool) {
-    patches[element] = latent[index];
-  });
+  ForEachPatchElement(
+      shape, [&](size_t element, size_t index, bool) { patches[element] = latent[index]; });
 }
 
 void Unpatchify(const LatentShape& shape, std::span<const float> patches, std::span<float> latent) {

@@ -23,9 +23,10 @@ Result<PromptTokens> TokenizePrompt(std::string_view prompt, const ClipTokenizer
   tokens.clip_end_idx = static_cast<int32_t>(end - tokens.clip.ids.begin());
   const int32_t largest = *std::max_element(tokens.t5.ids.begin(), tokens.t5.ids.end());
   if (largest >= t5_rows) {
-    return InvalidArgument("prompt: expected T5 tokens below {}, found {} (a sentinel that this "
-                           "encoder does not have)",
-                           t5_rows, largest);
+    return InvalidArgument(
+        "prompt: expected T5 tokens below {}, found {} (a sentinel that this "
+        "encoder does not have)",
+        t5_rows, largest);
   }
   return tokens;
 }

@@ -74,9 +74,8 @@ Status Execution::LoadWeights(std::stop_token stop) {
   // In file order: reading ahead works, and a disk's head moves once.
   std::vector<const Program::BoundWeight*> by_offset;
   for (const auto& weight : program_->weights()) by_offset.push_back(&weight);
-  std::sort(by_offset.begin(), by_offset.end(), [](const auto* a, const auto* b) {
-    return a->entry->offset < b->entry->offset;
-  });
+  std::sort(by_offset.begin(), by_offset.end(),
+            [](const auto* a, const auto* b) { return a->entry->offset < b->entry->offset; });
   for (const Program::BoundWeight* weight : by_offset) {
     INGOT_RETURN_IF_ERROR(CancelledBy(stop));
     const TensorView& view = views_[static_cast<size_t>(weight->nodes.front())];
@@ -106,8 +105,7 @@ void Execution::PrepareCalls() {
       operand.scale = scales_[static_cast<size_t>(input.id)];
       operands_.push_back(operand);
     }
-    calls_.push_back(
-        {&node.op, std::span(operands_).subspan(first), views_[i], workspace});
+    calls_.push_back({&node.op, std::span(operands_).subspan(first), views_[i], workspace});
   }
 }
 

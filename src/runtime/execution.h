@@ -37,9 +37,9 @@ class Execution {
   Device* device_;
   std::unique_ptr<Arena> activations_;
   std::unique_ptr<Arena> weights_;
-  std::vector<TensorView> views_;         // of every node
-  std::vector<float> scales_;             // ConstTensorView::scale of every node
-  std::vector<ConstTensorView> operands_; // of all calls, one after the other
+  std::vector<TensorView> views_;          // of every node
+  std::vector<float> scales_;              // ConstTensorView::scale of every node
+  std::vector<ConstTensorView> operands_;  // of all calls, one after the other
   std::vector<OpCall> calls_;
 };
 

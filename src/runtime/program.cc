@@ -6,10 +6,6 @@
 namespace ingot {
 namespace {
 
-int64_t Aligned(int64_t num_bytes) {
-  return (num_bytes + kTensorAlignment - 1) / kTensorAlignment * kTensorAlignment;
-}
-
 bool IsWeight(const Node& node) { return std::holds_alternative<op::Weight>(node.op); }
 
 // Input, weight and reshape move no bytes and never reach the device.
@@ -84,7 +80,7 @@ Status Program::BindWeights(const Device& device) {
   }
   for (BoundWeight& weight : weights_) {
     weight.offset = weight_bytes_;
-    weight_bytes_ += Aligned(NumBytes(weight.dtype, weight.entry->shape));
+    weight_bytes_ += AlignedBytes(NumBytes(weight.dtype, weight.entry->shape));
     file_bytes_ += weight.entry->num_bytes;
     for (int32_t node : weight.nodes) dtypes_[static_cast<size_t>(node)] = weight.dtype;
   }

@@ -21,8 +21,8 @@ class Program {
   // One weight of the graph: where it is in the file and in memory.
   struct BoundWeight {
     const TensorEntry* entry = nullptr;
-    DType dtype = DType::kF32;  // in memory; F32 where the device wants plain numbers
-    int64_t offset = 0;         // in the weights' block
+    DType dtype = DType::kF32;   // in memory; F32 where the device wants plain numbers
+    int64_t offset = 0;          // in the weights' block
     std::vector<int32_t> nodes;  // that declare it
   };
 
