@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <string_view>
 
 #include "base/status.h"
@@ -40,13 +41,20 @@ struct OpSignature {
   DType output_dtype;
 };
 
-// One op to run. No operand overlaps the output or the workspace.
+// One op to run, or some rows of it: the views may be a part of the tokens of
+// the signature's operands, cut at multiples of kRowGrid tokens (keys and values
+// whole). No operand overlaps the output or the workspace, but for the operand
+// that AliasOf names.
 struct OpCall {
   const op::Op* op;
   std::span<const ConstTensorView> inputs;
   TensorView output;
   std::span<std::byte> workspace;  // WorkspaceBytes of the signature, kTensorAlignment-aligned
 };
+
+// Statistics over rows are taken on a fixed grid of this many tokens of one
+// picture, so that no cut at a multiple of it changes a bit (promise P5).
+inline constexpr int64_t kRowGrid = 256;
 
 class Device {
  public:
@@ -65,13 +73,21 @@ class Device {
   // kUnsupported names the op and the types.
   virtual Status Supports(const OpSignature& signature) const = 0;
 
+  // Whether Run takes operand `input_idx` (-1: the output) as a view in runs.
+  virtual bool AcceptsRuns(const op::Op& op, int input_idx) const = 0;
+
+  // The operand whose bytes the output may take the place of, when it has the
+  // output's shape and dies with this op: -1 for none.
+  virtual int AliasOf(const op::Op& op) const = 0;
+
   // Scratch that Run needs, for all threads together; a function of the
   // signature and the device alone.
   virtual int64_t WorkspaceBytes(const OpSignature& signature) const = 0;
 
-  // Runs one supported op. An op that is only another view (input, weight,
+  // Runs one supported op. Looks at `stop` between pieces of work of at most 30 ms
+  // each; kCancelled when it was requested, the output is then undefined. An op that is only another view (input, weight,
   // reshape) never gets here.
-  virtual Status Run(const OpCall& call) = 0;
+  virtual Status Run(const OpCall& call, std::stop_token stop) = 0;
 };
 
 }  // namespace ingot

@@ -1,8 +1,13 @@
 // What each op is: its attributes, operands and shape rule. No op knows a device.
 //
-// Every op has one output. Activations are f32 and contiguous, indices i32.
-// The letters of shapes are those of docs/glossary.md; "..." is any number of
-// outer dimensions. Reference kernels (devices/cpu/reference) define the maths.
+// Every op has one output. Activations are f32 (pictures between convolutions
+// f16 where a pass says so), indices i32. Pictures are channels last, [B, h, w, C];
+// heads stay beside each other in a token's row, [B, L, H, Dh]. The letters of
+// shapes are those of docs/glossary.md; "..." is any number of outer dimensions.
+// Reference kernels (devices/cpu/reference) define the maths.
+//
+// Models write the plain ops; the fields marked "by a pass" are set by
+// graph/passes and are off in what a model builds.
 #pragma once
 
 #include <array>
@@ -64,11 +69,6 @@ struct TakeRow {
   static constexpr std::string_view kName = "take_row";
 };
 
-// x [..., K], weight [N, K], optional bias [N] -> [..., N]: x * weight^T + bias.
-struct Linear {
-  static constexpr std::string_view kName = "linear";
-};
-
 enum class BinaryKind : uint8_t { kAdd, kMul };
 
 // Elementwise over equal ranks; a dimension of 1 is repeated.
@@ -86,6 +86,44 @@ enum class UnaryKind : uint8_t {
 struct Unary {
   static constexpr std::string_view kName = "unary";
   UnaryKind kind = UnaryKind::kSilu;
+};
+
+// In what a product of matrices is computed; set by a pass from the job's
+// precision and the weight's type. Sums of kI16 and kI8 are exact integers.
+enum class Compute : uint8_t {
+  kF32,  // one chain of fused multiply-adds per element, in the order of K
+  kI16,  // both sides rounded to 12 or 13 bits with a scale per row and 256 of K
+  kI8,   // both sides rounded to 8 bits with a scale per row and 256 of K
+};
+
+// How a Linear makes its rows of K values from its first operands.
+enum class Prologue : uint8_t {
+  kNone,            // x [..., K]
+  kAdaLayerNorm,    // x [B, L, K], shift, scale [B, 1, K]: (1 + scale) * layer_norm(x) + shift
+  kGeluTanh,        // x [..., K]: gelu_tanh(x)
+  kGatedGeluTanh,   // a, b [..., K]: gelu_tanh(a) * b
+  kConcatGeluTanh,  // a [..., K - Kb], b [..., Kb]: a, then gelu_tanh(b)
+};
+
+// What a Linear does with y = x * weight^T + bias before it is written.
+enum class Epilogue : uint8_t {
+  kNone,
+  kAdd,       // residual + y; residual has the shape of y
+  kGatedAdd,  // residual + gate * y; gate [B, 1, N]
+};
+
+// x [..., K], weight [N, K], optional bias [N] -> [..., N]: x * weight^T + bias.
+// Operands: those of the prologue, weight, bias if `has_bias`, then those of the
+// epilogue: residual, gate.
+struct Linear {
+  static constexpr std::string_view kName = "linear";
+  bool has_bias = false;
+  bool sensitive = false;  // few columns that decide the picture: kF32 at every precision
+  // By a pass:
+  Compute compute = Compute::kF32;
+  Prologue prologue = Prologue::kNone;
+  float eps = 0.0f;  // of the prologue's norm
+  Epilogue epilogue = Epilogue::kNone;
 };
 
 // scale * x + shift, both constants.
@@ -108,10 +146,17 @@ struct RmsNorm {
   float eps = 0.0f;
 };
 
-// x [B, C, h, w]: normalized over each of `num_groups` groups of C/num_groups
+// x [B, h, w, C]: normalized over each of `num_groups` groups of C/num_groups
 // consecutive channels of a picture, then * weight [C] + bias [C].
 struct GroupNorm {
   static constexpr std::string_view kName = "group_norm";
+  int num_groups = 32;
+  float eps = 0.0f;
+};
+
+// By a pass. x [B, h, w, C] -> [B, num_groups, 2]: mean and 1 / sqrt(variance + eps) of each group.
+struct GroupNormStats {
+  static constexpr std::string_view kName = "group_norm_stats";
   int num_groups = 32;
   float eps = 0.0f;
 };
@@ -132,17 +177,24 @@ struct RopeTable {
   float theta = 10000.0f;
 };
 
-// x [B, H, L, Dh], table [B, L, Dh/2, 2]: the pair (x[2i], x[2i+1]) turned by angle i.
+// x [B, L, H, Dh], table [B, L, Dh/2, 2]: the pair (x[2i], x[2i+1]) turned by angle i.
 struct Rope {
   static constexpr std::string_view kName = "rope";
 };
 
-// q [B, H, Lq, Dh], k, v [B, H, Lk, Dh], optional bias [1 or B, H, Lq, Lk]
-// -> [B, H, Lq, Dh]: softmax(scale * q k^T + bias) v. causal: key j <= query i only.
+// By a pass. x [B, L, H, Dh], weight [Dh], table [B, L, Dh/2, 2]: rope(rms_norm(x, weight)).
+struct RmsNormRope {
+  static constexpr std::string_view kName = "rms_norm_rope";
+  float eps = 0.0f;
+};
+
+// q [B, Lq, H, Dh], k, v [B, Lk, H, Dh], optional bias [1 or B, H, Lq, Lk]
+// -> [B, Lq, H, Dh]: softmax(scale * q k^T + bias) v of each head. causal: key j <= query i only.
 struct Attention {
   static constexpr std::string_view kName = "attention";
   float scale = 1.0f;
   bool causal = false;
+  Compute compute = Compute::kF32;  // by a pass
 };
 
 // table [num_buckets, H] -> [1, H, length, length]: T5's bidirectional bias,
@@ -154,25 +206,47 @@ struct RelativePositionBias {
   int max_distance = 128;
 };
 
-// x [B, C, h, w], weight [O, C, kh, kw], optional bias [O]: cross-correlation
-// with zero padding.
+// x [B, h, w, C], weight [O, C, kh, kw], optional bias [O] -> [B, h', w', O]:
+// cross-correlation with zero padding. Operands: x; with `norm_silu` the stats
+// [B, G, 2] (GroupNormStats of x) and the norm's weight [C] and bias [C]; weight;
+// bias if `has_bias`; residual [B, h', w', O] if `residual`.
 struct Conv2d {
   static constexpr std::string_view kName = "conv2d";
   int stride = 1;
   int pad_top = 0, pad_left = 0, pad_bottom = 0, pad_right = 0;
+  bool has_bias = false;
+  // By a pass:
+  Compute compute = Compute::kF32;  // kF32 or kI16
+  bool norm_silu = false;           // the picture is silu(group_norm(x)), padded with zeros after it
+  bool upsample = false;            // then each pixel of it four times
+  bool residual = false;            // added to what is written
 };
 
-// x [B, C, h, w] -> [B, C, 2h, 2w]: every pixel four times.
+// x [B, h, w, C] -> [B, 2h, 2w, C]: every pixel four times.
 struct UpsampleNearest2x {
   static constexpr std::string_view kName = "upsample_nearest_2x";
 };
 
 using Op =
     std::variant<Input, Weight, Reshape, Permute, Slice, Concat, Embedding, TakeRow, Linear, Binary,
-                 Unary, Affine, LayerNorm, RmsNorm, GroupNorm, TimestepEmbedding, RopeTable, Rope,
-                 Attention, RelativePositionBias, Conv2d, UpsampleNearest2x>;
+                 Unary, Affine, LayerNorm, RmsNorm, GroupNorm, GroupNormStats, TimestepEmbedding,
+                 RopeTable, Rope, RmsNormRope, Attention, RelativePositionBias, Conv2d,
+                 UpsampleNearest2x>;
 
 std::string_view Name(const Op& op);
+
+// Where the operands of a Linear stand among its inputs; -1 for one it does not have.
+struct LinearOperands {
+  int weight = 0, bias = -1, residual = -1, gate = -1;
+};
+LinearOperands OperandsOf(const Linear& op);
+
+// The same of a Conv2d.
+struct Conv2dOperands {
+  int stats = -1, norm_weight = -1, norm_bias = -1;
+  int weight = 0, bias = -1, residual = -1;
+};
+Conv2dOperands OperandsOf(const Conv2d& op);
 
 // Attributes for the text dump: "axis=1 begin=0 end=64"; empty when there are none.
 std::string DescribeAttributes(const Op& op);
