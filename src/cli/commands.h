@@ -32,4 +32,8 @@ Status ModelsCommand(const std::string& models_dir, bool json);
 Status QuantizeCommand(const std::string& in, const std::string& out, const std::string& type,
                        std::stop_token stop);
 
+// `read_file`: a large file whose direct reads give the disk's rate, or empty.
+Status BenchCommand(std::optional<int> threads, const std::string& read_file, bool peaks_only,
+                    bool json, std::stop_token stop);
+
 }  // namespace ingot

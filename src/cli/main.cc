@@ -106,6 +106,18 @@ int Main(int argc, char** argv) {
   quantize->add_option("--type", type, "F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1 or Q8_0")->required();
   quantize->callback([&] { status = QuantizeCommand(file, out, type, stop.get_token()); });
 
+  std::optional<int> threads;
+  std::string read_file;
+  bool peaks_only = false;
+  CLI::App* bench = app.add_subcommand("bench", "Time the ops beside the processor's peaks");
+  bench->add_flag("--peaks", peaks_only, "Only the peaks");
+  bench->add_option("--read", read_file, "Large file whose reading gives the disk's rate");
+  bench->add_option("--threads", threads, "Threads (all processors)");
+  bench->add_flag("--json", json, "Print one JSON object");
+  bench->callback([&] {
+    status = BenchCommand(threads, read_file, peaks_only, json, stop.get_token());
+  });
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -115,7 +127,7 @@ int Main(int argc, char** argv) {
   }
   if (app.get_subcommands().empty()) {
     status = InvalidArgument(
-        "command: expected run, plan, inspect, models or quantize, found none; see ingot --help");
+        "command: expected run, plan, inspect, models, quantize or bench, found none; see ingot --help");
   }
   if (std::fflush(stdout) != 0 && status.ok()) {
     status = Unavailable("stdout: expected to take the output, found: {}", std::strerror(errno));
