@@ -80,6 +80,9 @@ Value Graph::New(op::Op op, std::vector<Value> inputs) {
 }
 
 Value Graph::Append(Node node) {
+  for (Value input : node.inputs) {
+    INGOT_CHECK(0 <= input.id && input.id < static_cast<int32_t>(nodes_.size()));
+  }
   nodes_.push_back(std::move(node));
   return {static_cast<int32_t>(nodes_.size()) - 1};
 }

@@ -97,6 +97,11 @@ class Graph {
                const op::Conv2d& attributes);
   Value UpsampleNearest2x(Value x) { return New(op::UpsampleNearest2x{}, {x}); }
 
+  // A node of any op that has a shape rule: for passes, which write what no model does.
+  Value New(op::Op op, std::vector<Value> inputs);
+  // `node` as it is; its inputs are values of this graph.
+  Value Append(Node node);
+
   // Values that a run leaves readable under `name`; they live to its end.
   void MarkOutput(std::string name, Value value) { outputs_.push_back({std::move(name), value}); }
 
@@ -112,9 +117,6 @@ class Graph {
   Value FindInput(std::string_view name) const;
 
  private:
-  Value New(op::Op op, std::vector<Value> inputs);
-  Value Append(Node node);
-
   std::vector<Node> nodes_;
   std::vector<Output> outputs_;
 };
