@@ -43,6 +43,11 @@ struct Node {
   DType dtype = DType::kF32;
 };
 
+struct LinearOptions {
+  bool bias = true;
+  bool sensitive = false;  // op::Linear
+};
+
 // Nodes stand in the order of execution: inputs before users.
 class Graph {
  public:
@@ -51,7 +56,7 @@ class Graph {
   Value Weight(const Scope& scope, std::string_view leaf, Shape shape);
 
   // x * weight^T (+ bias), the weights under `scope`, `out` features.
-  Value Linear(const Scope& scope, Value x, int64_t out, bool bias = true);
+  Value Linear(const Scope& scope, Value x, int64_t out, const LinearOptions& options = {});
   Value Embedding(Value ids, Value table) { return New(op::Embedding{}, {ids, table}); }
   Value TakeRow(Value x, Value idx) { return New(op::TakeRow{}, {x, idx}); }
 
