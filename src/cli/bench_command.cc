@@ -36,7 +36,8 @@ void Print(const BenchReport& report, size_t num_threads) {
   }
   std::printf("\n");
   if (report.ops.empty()) return;
-  std::printf("\n| op | type | shape | ms | Gop/s | share of its peak |\n|---|---|---|---|---|---|\n");
+  std::printf(
+      "\n| op | type | shape | ms | Gop/s | share of its peak |\n|---|---|---|---|---|---|\n");
   for (const BenchedOp& op : report.ops) {
     std::printf("| %s | %s | %s | %.2f | %.0f | %.0f %% |\n", op.op.c_str(), op.type.c_str(),
                 op.shape.c_str(), op.seconds * 1e3, op.gops, op.share_of_peak * 100);

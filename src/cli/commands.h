@@ -16,10 +16,9 @@ struct JobFlags {
   std::string size;  // "WxH"
   std::optional<int> steps, batch;
   std::optional<uint64_t> seed;
-  std::string sampler, scheduler, rng;
+  std::string sampler, scheduler, rng, precision;
   std::optional<double> cfg, guidance;
   std::string memory;  // "2GiB"
-  std::string precision = "default";
   std::optional<int> threads;
   std::string output;
   bool json = false;

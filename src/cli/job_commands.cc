@@ -46,6 +46,7 @@ Result<Job> JobFromFlags(const JobFlags& flags) {
                      .sampler = IfGiven(flags.sampler),
                      .scheduler = IfGiven(flags.scheduler),
                      .rng = IfGiven(flags.rng),
+                     .precision = IfGiven(flags.precision),
                      .cfg_scale = flags.cfg,
                      .distilled_guidance = flags.guidance};
   if (!flags.size.empty()) INGOT_RETURN_IF_ERROR(ParseSize(flags.size, request));
@@ -75,6 +76,7 @@ Json ToJson(const Job& job) {
           {"sampler", job.sampler->name},
           {"scheduler", job.scheduler->label},
           {"rng", job.rng == Rng::kCpu ? "cpu" : "nv"},
+          {"precision", Name(job.precision)},
           {"cfg", job.cfg_scale},
           {"guidance", job.distilled_guidance},
           {"min_text_tokens", job.min_text_tokens},

@@ -13,7 +13,7 @@ namespace ingot {
 
 struct BenchOptions {
   size_t num_threads = 1;
-  std::string read_file;    // whose direct reads give the disk's rate; empty: not measured
+  std::string read_file;  // whose direct reads give the disk's rate; empty: not measured
   bool peaks_only = false;
   std::function<void(int done, int count)> progress = {};
   std::stop_token stop = {};

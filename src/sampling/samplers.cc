@@ -14,8 +14,7 @@ namespace {
 constexpr std::array kSamplers = std::to_array<Sampler>({
     {"DPM++ 2M", "k_dpmpp_2m", "", SampleDpmpp2m, 2, NoiseKind::kNone, 0.0},
     {"DPM++ 2M SDE", "k_dpmpp_2m_sde", "", SampleDpmpp2mSde, 3, NoiseKind::kBrownian, 1.0},
-    {"Euler a", "k_euler_a", "k_euler_ancestral", SampleEulerAncestral, 2, NoiseKind::kStream,
-     1.0},
+    {"Euler a", "k_euler_a", "k_euler_ancestral", SampleEulerAncestral, 2, NoiseKind::kStream, 1.0},
     {"Euler", "k_euler", "", SampleEuler, 1, NoiseKind::kNone, 0.0},
     {"Heun", "k_heun", "", SampleHeun, 3, NoiseKind::kNone, 0.0},
     {"DDIM", "ddim", "", SampleDdim, 2, NoiseKind::kStream, 0.0},
@@ -70,16 +69,16 @@ Status Sample(const Sampler& sampler, const SamplerRun& run) {
 // A run on a latent of one element tells.
 Result<std::vector<float>> EvaluationSigmas(const Sampler& sampler, std::span<const float> sigmas) {
   std::vector<float> evaluated, x(1), scratch(static_cast<size_t>(sampler.num_buffers));
-  const SamplerRun run = {.denoise = [&](std::span<const float>, float sigma,
-                                         std::span<float> denoised) -> Status {
-                            evaluated.push_back(sigma);
-                            denoised[0] = 0.0f;
-                            return {};
-                          },
-                          .sigmas = sigmas,
-                          .x = x,
-                          .scratch = scratch,
-                          .noise = [](float, float, std::span<float> out) { out[0] = 0.0f; }};
+  const SamplerRun run = {
+      .denoise = [&](std::span<const float>, float sigma, std::span<float> denoised) -> Status {
+        evaluated.push_back(sigma);
+        denoised[0] = 0.0f;
+        return {};
+      },
+      .sigmas = sigmas,
+      .x = x,
+      .scratch = scratch,
+      .noise = [](float, float, std::span<float> out) { out[0] = 0.0f; }};
   INGOT_RETURN_IF_ERROR(Sample(sampler, run));
   return evaluated;
 }

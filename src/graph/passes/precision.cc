@@ -1,5 +1,7 @@
 #include "graph/passes/precision.h"
 
+#include <array>
+
 #include <string>
 #include <variant>
 #include <vector>
@@ -79,6 +81,18 @@ class Chooser {
 };
 
 }  // namespace
+
+std::string_view Name(Precision precision) {
+  constexpr std::array<std::string_view, 3> kNames = {"fast", "default", "exact"};
+  return kNames[static_cast<size_t>(precision)];
+}
+
+Result<Precision> FindPrecision(std::string_view name) {
+  for (Precision precision : {Precision::kFast, Precision::kDefault, Precision::kExact}) {
+    if (name == Name(precision)) return precision;
+  }
+  return InvalidArgument("precision: expected fast, default or exact, found '{}'", name);
+}
 
 Graph SetPrecision(const Graph& graph, Precision precision, const WeightDTypes& weight_dtypes) {
   return Chooser(graph, precision, weight_dtypes).Run();

@@ -4,6 +4,7 @@
 #include <functional>
 #include <string_view>
 
+#include "base/status.h"
 #include "graph/graph.h"
 #include "tensor/dtype.h"
 
@@ -14,6 +15,11 @@ enum class Precision : uint8_t {
   kDefault,  // 8 bits for quantized weights, 12 or 13 for plain ones: the picture looks the same
   kExact,    // f32 throughout
 };
+
+// "fast", "default", "exact".
+std::string_view Name(Precision precision);
+// InvalidArgument lists what exists.
+Result<Precision> FindPrecision(std::string_view name);
 
 // The type of a weight in its file, by name.
 using WeightDTypes = std::function<DType(std::string_view name)>;
