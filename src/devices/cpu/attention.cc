@@ -111,8 +111,7 @@ class Work {
 HeadRows Work::CopiedRows(size_t head, size_t input_idx) const {
   if (!dims_.is_packed()) return Rows(input_idx, head);
   const float* data = reinterpret_cast<const float*>(PackedMemory(head));
-  return {data + (input_idx - 1) * dims_.num_keys * dims_.head_dim, dims_.head_dim,
-          dims_.num_keys};
+  return {data + (input_idx - 1) * dims_.num_keys * dims_.head_dim, dims_.head_dim, dims_.num_keys};
 }
 
 void Work::Pack(size_t item, size_t thread_idx) const {
@@ -137,8 +136,7 @@ const float* Work::Bias(size_t head, size_t query) const {
   // A bias of one picture serves the whole batch.
   const ConstTensorView& bias = call_.inputs[3];
   const size_t bias_head = head % (static_cast<size_t>(bias.shape[0]) * dims_.num_heads);
-  return bias.As<float>().data() +
-         (bias_head * dims_.num_queries + query) * dims_.num_keys;
+  return bias.As<float>().data() + (bias_head * dims_.num_queries + query) * dims_.num_keys;
 }
 
 float* Work::Out(size_t head, size_t query) const {

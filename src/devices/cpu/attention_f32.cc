@@ -98,7 +98,8 @@ void LoadQueries(const QueryBlock& block) {
   std::fill_n(block.columns, block.head_dim * kBlock, 0.0f);
   for (size_t q = 0; q < block.queries.count; ++q) {
     for (size_t d = 0; d < block.head_dim; ++d) {
-      block.columns[d * kBlock + q] = block.queries.data[q * block.queries.stride + d] * block.scale;
+      block.columns[d * kBlock + q] =
+          block.queries.data[q * block.queries.stride + d] * block.scale;
     }
   }
 }

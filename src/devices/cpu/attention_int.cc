@@ -44,7 +44,8 @@ constexpr float kExp2Terms[kDegree + 1] = {};
 template <>
 constexpr float kExp2Terms<2>[] = {0.2402265f, 0.7018f, 0.99991f};  // 2e-3
 template <>
-constexpr float kExp2Terms<3>[] = {5.5826318e-2f, 2.4015361e-1f, 6.9314718e-1f, 0.9999253f};  // 1e-4
+constexpr float kExp2Terms<3>[] = {5.5826318e-2f, 2.4015361e-1f, 6.9314718e-1f,
+                                   0.9999253f};  // 1e-4
 template <>
 constexpr float kExp2Terms<5>[] = {1.33336498e-3f, 9.61793923e-3f, 5.55040873e-2f,
                                    2.40226495e-1f, 6.93147182e-1f, 1.0f};  // 3e-7
@@ -85,9 +86,7 @@ struct HeadLayout {
   int32_t* BlockValues(size_t block) const {
     return values + block * kKeyBlock * dim / dword_elements;
   }
-  size_t BlockSize(size_t block) const {
-    return std::min(kKeyBlock, num_keys - block * kKeyBlock);
-  }
+  size_t BlockSize(size_t block) const { return std::min(kKeyBlock, num_keys - block * kKeyBlock); }
 
   size_t dim, num_keys, num_blocks, dword_elements;
   int32_t* keys;
@@ -108,8 +107,7 @@ struct Scratch {
         weights(reinterpret_cast<int32_t*>(scores + kQueryBlock * kKeyBlock)),
         sums(reinterpret_cast<float*>(weights + kQueryBlock * kKeyBlock / 2)),
         queries(reinterpret_cast<int32_t*>(sums + kQueryBlock * RoundUp(head_dim, kLine))),
-        lane_maxima(
-            reinterpret_cast<float*>(queries + kQueryBlock * RoundUp(head_dim, kLine) / 2)),
+        lane_maxima(reinterpret_cast<float*>(queries + kQueryBlock * RoundUp(head_dim, kLine) / 2)),
         rows(lane_maxima + kQueryBlock * kLine) {}
   std::byte* end() const { return reinterpret_cast<std::byte*>(rows + 7 * kQueryBlock); }
 
@@ -192,7 +190,8 @@ template <size_t kCount, class F>
 HWY_INLINE void Unrolled(const F& f) {
   [&]<size_t... kIndex>(std::index_sequence<kIndex...>) __attribute__((always_inline)) {
     (f(std::integral_constant<size_t, kIndex>()), ...);
-  }(std::make_index_sequence<kCount>());
+  }
+  (std::make_index_sequence<kCount>());
 }
 #define INGOT_UNROLLED(index) [&](auto index) __attribute__((always_inline))
 
@@ -214,9 +213,7 @@ HWY_INLINE VF Exp2(VF x) {
 // --- Packing ---
 
 // Bits of |x|: they order like the numbers, with NaN above infinity.
-HWY_INLINE VI MagnitudeBits(VF x) {
-  return hn::And(hn::BitCast(kI, x), hn::Set(kI, 0x7FFFFFFF));
-}
+HWY_INLINE VI MagnitudeBits(VF x) { return hn::And(hn::BitCast(kI, x), hn::Set(kI, 0x7FFFFFFF)); }
 
 // Lanes [i, i + kLanes) of a row of n elements, zeros behind its end.
 HWY_INLINE VF LoadRow(const float* row, size_t i, size_t n) {
@@ -307,15 +304,14 @@ template <class Kept>
 HWY_INLINE VI Combine(const VI (&x)[Kept::kPerDword]) {
   constexpr int kBits = 32 / Kept::kPerDword;
   VI dwords = x[0];
-  Unrolled<Kept::kPerDword - 1>(INGOT_UNROLLED(i) {
-    dwords = hn::Or(dwords, hn::ShiftLeft<kBits * (i + 1)>(x[i + 1]));
-  });
+  Unrolled<Kept::kPerDword - 1>(
+      INGOT_UNROLLED(i) { dwords = hn::Or(dwords, hn::ShiftLeft<kBits*(i + 1)>(x[i + 1])); });
   return dwords;
 }
 
 template <class Kept>
-void PackValues(const HeadLayout& to, const HeadRows& values, size_t head_dim,
-                const Levels& levels, size_t block, std::byte* scratch) {
+void PackValues(const HeadLayout& to, const HeadRows& values, size_t head_dim, const Levels& levels,
+                size_t block, std::byte* scratch) {
   constexpr size_t kGroup = kLine * Kept::kPerDword;
   const size_t begin = block * kKeyBlock, size = to.BlockSize(block);
   const size_t count = std::min(size, values.count - begin);
@@ -357,8 +353,8 @@ void PackValues(const HeadLayout& to, const HeadRows& values, size_t head_dim,
     }
   }
   for (size_t c = 0; c < to.dim; ++c) {
-    to.value_shifts[block * to.dim + c] = static_cast<float>(levels.p_center * sums[c]) *
-                                          to.value_scales[block * to.dim + c];
+    to.value_shifts[block * to.dim + c] =
+        static_cast<float>(levels.p_center * sums[c]) * to.value_scales[block * to.dim + c];
   }
 }
 
@@ -397,14 +393,12 @@ HWY_INLINE void MultiplyTile(const int32_t* a, const int32_t* b, size_t b_stride
       // Keeps loads where they are: g++ would move them up and spill sums.
       asm volatile("" ::: "memory");
       VI columns[kVectors];
-      Unrolled<kVectors>(INGOT_UNROLLED(c) {
-        columns[c] = hn::Load(kI, b + u * b_stride + c * kLanes);
-      });
+      Unrolled<kVectors>(
+          INGOT_UNROLLED(c) { columns[c] = hn::Load(kI, b + u * b_stride + c * kLanes); });
       Unrolled<kTileRows>(INGOT_UNROLLED(r) {
         const VI row = hn::Set(kI, a[u * kStep + r * kRowStep]);
-        Unrolled<kVectors>(INGOT_UNROLLED(c) {
-          MultiplyAdd<Kept>(row, columns[c], sums[r * kVectors + c]);
-        });
+        Unrolled<kVectors>(
+            INGOT_UNROLLED(c) { MultiplyAdd<Kept>(row, columns[c], sums[r * kVectors + c]); });
       });
     });
     a += 2 * kStep;
@@ -429,8 +423,8 @@ HWY_NOINLINE void ComputeScores(const ScoreTile& tile) {
   constexpr size_t kCount = kTileRows * kTileVectors;
   VI sums[kCount];
   Unrolled<kCount>(INGOT_UNROLLED(i) {
-    sums[i] = Kept::kPerDword == 4 ? hn::Load(kI, tile.starts + i % kTileVectors * kLanes)
-                                   : hn::Zero(kI);
+    sums[i] =
+        Kept::kPerDword == 4 ? hn::Load(kI, tile.starts + i % kTileVectors * kLanes) : hn::Zero(kI);
   });
   MultiplyTile<Kept, kTileVectors, kTileRows, 1>(tile.queries, tile.keys, kKeyGroup, tile.depth,
                                                  sums);
@@ -517,8 +511,8 @@ void AddBias(const IntQueries& queries, const HeadLayout& head, size_t num_keys,
     const VF scale = hn::Set(kF, scratch.query_scales()[row]);
     VF max = hn::Set(kF, -kInfinity);
     for (size_t j = 0; j < head.BlockSize(block); j += kLanes) {
-      float* at = scratch.scores + (j & ~(kKeyGroup - 1)) * kQueryBlock + row * kKeyGroup +
-                  j % kKeyGroup;
+      float* at =
+          scratch.scores + (j & ~(kKeyGroup - 1)) * kQueryBlock + row * kKeyGroup + j % kKeyGroup;
       const VF score = hn::MulAdd(LoadRow(bias, begin + j, num_keys), hn::Set(kF, kLog2E),
                                   hn::Mul(hn::Load(kF, at), scale));
       hn::Store(score, kF, at);
@@ -689,8 +683,8 @@ using KeptI8 = Words;
 #endif
 
 template <class Kept>
-void Pack(op::Compute compute, const PackedHead& head, const HeadRows& keys,
-          const HeadRows& values, size_t block, std::byte* scratch) {
+void Pack(op::Compute compute, const PackedHead& head, const HeadRows& keys, const HeadRows& values,
+          size_t block, std::byte* scratch) {
   const HeadLayout layout(head, Kept::kPerDword);
   const Levels levels = LevelsOf(compute, head.head_dim);
   PackKeys<Kept>(layout, keys, head.head_dim, levels.qk, block, scratch);
@@ -731,7 +725,8 @@ HWY_EXPORT(AttendBlock);
 size_t PackedHead::NumBytes(size_t num_keys, size_t head_dim) {
   const PackedHead at_null = {nullptr, num_keys, head_dim};
   const HeadLayout layout(at_null, 2);
-  return RoundUp(static_cast<size_t>(layout.end - static_cast<float*>(nullptr)) * sizeof(float), 64);
+  return RoundUp(static_cast<size_t>(layout.end - static_cast<float*>(nullptr)) * sizeof(float),
+                 64);
 }
 
 size_t IntScratchBytes(size_t head_dim) {
