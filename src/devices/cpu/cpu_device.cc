@@ -7,6 +7,7 @@
 #include "base/thread_pool.h"
 #include "devices/cpu/arena.h"
 #include "devices/cpu/attention.h"
+#include "devices/cpu/conv.h"
 #include "devices/cpu/cpu_target.h"
 #include "devices/cpu/dequantize.h"
 #include "devices/cpu/elementwise.h"
