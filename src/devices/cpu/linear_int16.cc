@@ -10,7 +10,6 @@
 #include "devices/cpu/dequantize.h"
 #include "tensor/codec.h"
 
-#define HWY_WANT_AVX3_DL  // vpdpwssd
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "devices/cpu/linear_int16.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
