@@ -1,11 +1,10 @@
 #include "engine/engine.h"
 
-#include <sys/resource.h>
-
 #include <future>
 
 #include "base/sha256.h"
 #include "base/stopwatch.h"
+#include "base/system_memory.h"
 #include "devices/cpu/cpu_device.h"
 #include "formats/png.h"
 #include "pipeline/infotext.h"
@@ -55,12 +54,6 @@ Result<SavedPicture> Save(const Picture& picture, const std::string& infotext,
   return SavedPicture{fs::absolute(path), Sha256(std::as_bytes(std::span(picture.pixels)))};
 }
 
-int64_t PeakResidentBytes() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return int64_t{usage.ru_maxrss} * 1024;
-}
-
 }  // namespace
 
 Result<Engine> Engine::Open(const EngineOptions& options) {
@@ -81,6 +74,7 @@ Result<Plan> Engine::PlanJob(const Job& job, std::optional<int64_t> memory_bytes
 
 Result<JobResult> Engine::Run(const Job& job, const RunOptions& options) {
   INGOT_RETURN_IF_ERROR(CheckWritable(options.path));
+  INGOT_RETURN_IF_ERROR(ResetPeakMemory());
   INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, FluxPipeline::Prepare(job, *device_));
   INGOT_RETURN_IF_ERROR(CheckBudget(pipeline.plan(), options.memory_bytes));
 
@@ -107,7 +101,8 @@ Result<JobResult> Engine::Run(const Job& job, const RunOptions& options) {
     result.images.push_back(std::move(saved));
   }
   result.record.phases.push_back({.name = "save", .seconds = watch.seconds(), .step_s = {}});
-  result.measured_peak_bytes = PeakResidentBytes();
+  INGOT_ASSIGN_OR_RETURN(const ProcessMemory memory, ReadProcessMemory());
+  result.measured_peak_bytes = memory.peak_bytes;
   return result;
 }
 

@@ -48,7 +48,7 @@ struct SavedPicture {
 struct JobResult {
   Record record;
   std::vector<SavedPicture> images;
-  int64_t measured_peak_bytes = 0;  // of the process, as the kernel reports it
+  int64_t measured_peak_bytes = 0;  // of the process during the job, as the kernel reports it
 };
 
 class Engine {
