@@ -6,6 +6,7 @@
 #include "base/stopwatch.h"
 #include "base/system_memory.h"
 #include "devices/cpu/cpu_device.h"
+#include "engine/refusal.h"
 #include "formats/png.h"
 #include "pipeline/infotext.h"
 
@@ -13,15 +14,6 @@ namespace ingot {
 namespace {
 
 namespace fs = std::filesystem;
-
-Status CheckBudget(const Plan& plan, std::optional<int64_t> memory_bytes) {
-  const int64_t peak = plan.peak_ram_bytes();
-  if (!memory_bytes || peak <= *memory_bytes) return {};
-  return OutOfBudget(
-      "memory: expected a plan of at most {} bytes, found one of {}: {} bytes short; "
-      "the cheapest change is --memory {}MiB or a smaller --size",
-      *memory_bytes, peak, peak - *memory_bytes, (peak >> 20) + 1);
-}
 
 // Makes the file and drops it: what cannot be saved is found before the work.
 Status CheckWritable(const fs::path& path) {
@@ -66,17 +58,36 @@ Result<Engine> Engine::Open(const EngineOptions& options) {
   return Engine(std::move(device));
 }
 
-Result<Plan> Engine::PlanJob(const Job& job, std::optional<int64_t> memory_bytes) const {
-  INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, FluxPipeline::Prepare(job, *device_));
-  INGOT_RETURN_IF_ERROR(CheckBudget(pipeline.plan(), memory_bytes));
+Result<FluxPipeline> Engine::Prepare(const Job& job, const BudgetFlags& flags) const {
+  INGOT_ASSIGN_OR_RETURN(const Budget budget, ReadBudget(flags));
+  const SmallestPeak smallest_peak = [&](const JobShape& shape) -> Result<int64_t> {
+    Job other = job;
+    other.width = shape.width;
+    other.height = shape.height;
+    other.batch = shape.batch;
+    INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, FluxPipeline::Prepare(other, *device_));
+    return pipeline.plan().peak_ram_bytes();
+  };
+  INGOT_ASSIGN_OR_RETURN(FluxPipeline pipeline, FluxPipeline::Prepare(job, *device_));
+  const int64_t peak = pipeline.plan().peak_ram_bytes();
+  if (peak <= budget.ram_bytes) return pipeline;
+  return RefuseJob({job.width, job.height, job.batch}, peak, budget, smallest_peak);
+}
+
+Result<Budget> Engine::ReadBudget(const BudgetFlags& flags) const {
+  return ingot::ReadBudget(flags, std::nullopt);  // the CPU computes in RAM
+}
+
+Result<Plan> Engine::PlanJob(const Job& job, const BudgetFlags& flags) const {
+  INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, Prepare(job, flags));
   return pipeline.plan();
 }
 
 Result<JobResult> Engine::Run(const Job& job, const RunOptions& options) {
   INGOT_RETURN_IF_ERROR(CheckWritable(options.path));
-  INGOT_RETURN_IF_ERROR(ResetPeakMemory());
-  INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, FluxPipeline::Prepare(job, *device_));
-  INGOT_RETURN_IF_ERROR(CheckBudget(pipeline.plan(), options.memory_bytes));
+  // Where the kernel refuses, the measured peak is that of the process's life.
+  static_cast<void>(ResetPeakMemory());
+  INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, Prepare(job, options.budget));
 
   // "Model hash" needs the whole file: read beside the work, at 1.5 GB/s and
   // more where the processor has SHA instructions.

@@ -14,6 +14,12 @@ Budget MakeBudget(const BudgetFlags& flags, const UsableMemory& usable_ram,
   return budget;
 }
 
+Result<Budget> ReadBudget(const BudgetFlags& flags, std::optional<int64_t> free_vram_bytes) {
+  if (flags.memory_bytes) return MakeBudget(flags, {}, free_vram_bytes);
+  INGOT_ASSIGN_OR_RETURN(const UsableMemory usable, ReadUsableMemory());
+  return MakeBudget(flags, usable, free_vram_bytes);
+}
+
 int64_t ReservedForCompute(std::optional<int64_t> forge_inference_memory, int64_t needed_bytes,
                            int64_t tier_bytes) {
   INGOT_CHECK(0 <= needed_bytes && needed_bytes <= tier_bytes);

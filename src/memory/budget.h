@@ -24,10 +24,13 @@ struct Budget {
 };
 
 // A flag is taken as it is; without one the tier is what the machine has free
-// now. `free_vram_bytes` is the device's, unset where it computes in RAM. A
-// budget is of one moment: it is made anew for every job.
+// now. `free_vram_bytes` is the device's, unset where it computes in RAM.
 Budget MakeBudget(const BudgetFlags& flags, const UsableMemory& usable_ram,
                   std::optional<int64_t> free_vram_bytes);
+
+// MakeBudget of this machine at this moment: read anew for every job. The machine
+// is not asked where --memory says it.
+Result<Budget> ReadBudget(const BudgetFlags& flags, std::optional<int64_t> free_vram_bytes);
 
 // Forge's `forge_inference_memory` is the number of MB (2^20 bytes) of the compute
 // tier kept free of weights ("GPU Weights" of its page is the tier less this).

@@ -29,6 +29,13 @@ TEST(Budget, DeviceThatComputesInRamHasNoVram) {
   EXPECT_EQ(MakeBudget({.vram_bytes = 256 * kMiB}, kMachine, std::nullopt).vram_bytes, 0);
 }
 
+TEST(Budget, OfThisMachineIsWhatItsUsableMemorySays) {
+  const Result<Budget> budget = ReadBudget({}, std::nullopt);
+  ASSERT_TRUE(budget.ok()) << budget.status().message();
+  EXPECT_GT(budget->ram_bytes, kMiB);
+  EXPECT_NE(budget->ram_limited_by, "--memory");
+}
+
 TEST(ReservedForCompute, IsTheHintBetweenTheNeedAndTheTier) {
   EXPECT_EQ(ReservedForCompute(1024, 200 * kMiB, 4096 * kMiB), 1024 * kMiB);
   EXPECT_EQ(ReservedForCompute(100, 200 * kMiB, 4096 * kMiB), 200 * kMiB);
