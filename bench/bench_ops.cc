@@ -83,7 +83,7 @@ double MedianSeconds(Device& device, const Case& c) {
   std::vector<double> seconds;
   for (int run = 0; run < 5; ++run) {
     const Stopwatch watch;
-    if (const Status status = device.Run(call); !status.ok()) {
+    if (const Status status = device.Run(call, {}); !status.ok()) {
       std::fprintf(stderr, "%s\n", status.message().c_str());
       std::exit(1);
     }
@@ -98,7 +98,7 @@ Case LinearCase(const char* name, DType type, int64_t m, int64_t n, int64_t k) {
 }
 
 Case AttentionCase(const char* name, int64_t heads, int64_t length, int64_t head_dim) {
-  const Shape shape = {1, heads, length, head_dim};
+  const Shape shape = {1, length, heads, head_dim};
   return {name,
           op::Attention{0.088f, false},
           {shape, shape, shape},
@@ -109,7 +109,7 @@ Case AttentionCase(const char* name, int64_t heads, int64_t length, int64_t head
 Case ConvCase(const char* name, int64_t channels, int64_t side) {
   return {name,
           op::Conv2d{.pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1},
-          {{1, channels, side, side}, {channels, channels, 3, 3}},
+          {{1, side, side, channels}, {channels, channels, 3, 3}},
           {DType::kF32, DType::kF32},
           18.0 * static_cast<double>(channels * channels * side * side)};
 }

@@ -21,7 +21,7 @@ Value Graph::Weight(const Scope& scope, std::string_view leaf, Shape shape) {
 Value Graph::Linear(const Scope& scope, Value x, int64_t out, bool bias) {
   const Value weight = Weight(scope, "weight", {out, shape(x).back()});
   if (!bias) return New(op::Linear{}, {x, weight});
-  return New(op::Linear{}, {x, weight, Weight(scope, "bias", {out})});
+  return New(op::Linear{.has_bias = true}, {x, weight, Weight(scope, "bias", {out})});
 }
 
 Value Graph::LayerNorm(const Scope& scope, Value x, float eps) {
@@ -31,7 +31,7 @@ Value Graph::LayerNorm(const Scope& scope, Value x, float eps) {
 }
 
 Value Graph::GroupNorm(const Scope& scope, Value x, int num_groups, float eps) {
-  const Shape channels = {shape(x)[1]};
+  const Shape channels = {shape(x).back()};
   const Value weight = Weight(scope, "weight", channels);
   return New(op::GroupNorm{num_groups, eps}, {x, weight, Weight(scope, "bias", channels)});
 }
@@ -60,8 +60,10 @@ Value Graph::Concat(std::vector<Value> xs, int axis) {
 
 Value Graph::Conv2d(const Scope& scope, Value x, int64_t out, int64_t kernel,
                     const op::Conv2d& attributes) {
-  const Value weight = Weight(scope, "weight", {out, shape(x)[1], kernel, kernel});
-  return New(attributes, {x, weight, Weight(scope, "bias", {out})});
+  const Value weight = Weight(scope, "weight", {out, shape(x).back(), kernel, kernel});
+  op::Conv2d conv = attributes;
+  conv.has_bias = true;
+  return New(conv, {x, weight, Weight(scope, "bias", {out})});
 }
 
 Value Graph::FindInput(std::string_view name) const {

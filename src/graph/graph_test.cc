@@ -23,9 +23,9 @@ TEST(Graph, BroadcastTakesTheLargerDimension) {
 
 TEST(Graph, ConvolutionFollowsStrideAndAsymmetricPadding) {
   Graph g;
-  const Value x = g.Input("x", {1, 4, 9, 8});
+  const Value x = g.Input("x", {1, 9, 8, 4});
   const Value y = g.Conv2d(Scope("down"), x, 6, 3, {.stride = 2, .pad_bottom = 1, .pad_right = 1});
-  EXPECT_EQ(g.shape(y), Shape({1, 6, 4, 4}));
+  EXPECT_EQ(g.shape(y), Shape({1, 4, 4, 6}));
 }
 
 TEST(Graph, DumpNamesOpsOperandsAndShapes) {

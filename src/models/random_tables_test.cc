@@ -29,8 +29,8 @@ void BuildClip(Graph& g, const clip::ClipConfig& config) {
 }
 
 void BuildVae(Graph& g, const vae::VaeConfig& config) {
-  vae::Decode(g, config, Scope(), g.Input("z", {1, config.z_channels, 1, 1}), vae::kFluxLatents);
-  vae::Encode(g, config, Scope(), g.Input("x", {1, 3, config.scale(), config.scale()}));
+  vae::Decode(g, config, Scope(), g.Input("z", {1, 1, 1, config.z_channels}), vae::kFluxLatents);
+  vae::Encode(g, config, Scope(), g.Input("x", {1, config.scale(), config.scale(), 3}));
 }
 
 class Mutator {

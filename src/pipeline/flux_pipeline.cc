@@ -46,15 +46,12 @@ float LeastPositive(std::span<const float> sigmas) {
   return sigmas.back() > 0.0f ? sigmas.back() : sigmas[sigmas.size() - 2];
 }
 
-// x in [-1, 1] as [3, H, W] -> RGB8 [H, W, 3], rounded to nearest.
+// x in [-1, 1] -> [0, 255], rounded to nearest.
 std::vector<uint8_t> ToRgb8(std::span<const float> x) {
-  const size_t plane = x.size() / 3;
   std::vector<uint8_t> pixels(x.size());
-  for (size_t i = 0; i < plane; ++i) {
-    for (size_t c = 0; c < 3; ++c) {
-      const float unit = std::clamp(0.5f * x[c * plane + i] + 0.5f, 0.0f, 1.0f);
-      pixels[3 * i + c] = static_cast<uint8_t>(std::lrint(255.0f * unit));
-    }
+  for (size_t i = 0; i < x.size(); ++i) {
+    const float unit = std::clamp(0.5f * x[i] + 0.5f, 0.0f, 1.0f);
+    pixels[i] = static_cast<uint8_t>(std::lrint(255.0f * unit));
   }
   return pixels;
 }
@@ -119,8 +116,8 @@ Status FluxPipeline::Compile(const Device& device) {
   Graph g;
   const Value z =
       g.Input("z", {1, latent_shape_.channels, latent_shape_.height, latent_shape_.width});
-  g.MarkOutput("picture",
-               vae::Decode(g, models.vae.As<vae::VaeConfig>(), Scope(), z, vae::kFluxLatents));
+  g.MarkOutput("picture", vae::Decode(g, models.vae.As<vae::VaeConfig>(), Scope(),
+                                      g.Permute(z, {0, 2, 3, 1}), vae::kFluxLatents));
   INGOT_ASSIGN_OR_RETURN(vae_, Program::Compile(std::move(g), models.vae.tensors, device));
   return {};
 }

@@ -125,7 +125,7 @@ ConstTensorView Execution::Output(std::string_view name) const {
 Status Execution::Run(std::stop_token stop) {
   for (const OpCall& call : calls_) {
     INGOT_RETURN_IF_ERROR(CancelledBy(stop));
-    INGOT_RETURN_IF_ERROR(device_->Run(call));
+    INGOT_RETURN_IF_ERROR(device_->Run(call, stop));
   }
   return {};
 }

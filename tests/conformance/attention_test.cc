@@ -17,12 +17,12 @@ struct Size {
 };
 
 Case MakeCase(const Size& size, const op::Attention& op, int64_t bias_pictures = 0) {
-  const Shape keys = {size.pictures, size.heads, size.keys, size.head_dim};
+  const Shape keys = {size.pictures, size.keys, size.heads, size.head_dim};
   Case test{.name = fmt::format("q [{}, {}, {}, {}], {} keys", size.pictures, size.heads,
                                 size.queries, size.head_dim, size.keys),
             .op = op,
             .inputs = {RandomOperand(DType::kF32,
-                                     {size.pictures, size.heads, size.queries, size.head_dim}, 1),
+                                     {size.pictures, size.queries, size.heads, size.head_dim}, 1),
                        RandomOperand(DType::kF32, keys, 2), RandomOperand(DType::kF32, keys, 3)},
             .tolerance = kTolerance};
   if (bias_pictures > 0) {

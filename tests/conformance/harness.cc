@@ -106,7 +106,7 @@ std::vector<float> Run(Device& device, const Case& test) {
   EXPECT_TRUE(device.Supports(signature).ok()) << device.Supports(signature).message();
   PoisonedMemory memory(device, NumBytes(DType::kF32, shape), device.WorkspaceBytes(signature));
   const TensorView output{DType::kF32, shape, memory.output().data()};
-  const Status status = device.Run({&test.op, inputs, output, memory.workspace()});
+  const Status status = device.Run({&test.op, inputs, output, memory.workspace()}, {});
   EXPECT_TRUE(status.ok()) << status.message();
   EXPECT_TRUE(memory.GuardsAreIntact());
   const std::span<const float> values = output.As<float>();

@@ -21,7 +21,7 @@ struct Size {
 Case MakeCase(const Size& size, DType dtype, bool has_bias, float scale) {
   Case test{.name = fmt::format("{} [{}, {}] x [{}, {}]", Name(dtype), size.rows, size.k,
                                 size.features, size.k),
-            .op = op::Linear{},
+            .op = op::Linear{.has_bias = has_bias},
             .inputs = {RandomOperand(DType::kF32, {size.rows, size.k}, 1),
                        RandomOperand(dtype, {size.features, size.k}, 2)},
             .tolerance = kTolerance};

@@ -52,7 +52,7 @@ TEST(MovementConformance, ConcatHoldsForEveryAxis) {
 }
 
 TEST(MovementConformance, UpsampleHolds) {
-  ExpectConforms({"upsample", op::UpsampleNearest2x{}, {Floats({2, 3, 17, 19}, 1)}});
+  ExpectConforms({"upsample", op::UpsampleNearest2x{}, {Floats({2, 17, 19, 3}, 1)}});
 }
 
 TEST(MovementConformance, EmbeddingHoldsForQuantizedTables) {

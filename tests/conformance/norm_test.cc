@@ -37,14 +37,14 @@ TEST(NormConformance, GroupHoldsForSmallAndLargeGroups) {
   for (int64_t size : {1, 3, 16, 90, 200}) {
     ExpectConforms({Shape({size, size + 1}).ToString(),
                     op::GroupNorm{.num_groups = 4, .eps = 1e-3f},
-                    {Floats({2, 12, size, size + 1}, 1), Floats({12}, 2), Floats({12}, 3)},
+                    {Floats({2, size, size + 1, 12}, 1), Floats({12}, 2), Floats({12}, 3)},
                     kTolerance});
   }
 }
 
 // A mean 1000 times the deviation: sums of x^2 would have lost all digits.
 TEST(NormConformance, HoldsForALargeMean) {
-  Operand x = Floats({1, 4, 100, 100}, 1);
+  Operand x = Floats({1, 100, 100, 4}, 1);
   std::vector<float> values(40000);
   std::memcpy(values.data(), x.bytes.data(), x.bytes.size());
   for (float& value : values) value += 1000.0f;

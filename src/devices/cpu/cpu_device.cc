@@ -1,12 +1,11 @@
 #include "devices/cpu/cpu_device.h"
 
 #include <algorithm>
+#include <concepts>
 #include <type_traits>
 
 #include "base/thread_pool.h"
 #include "devices/cpu/arena.h"
-#include "devices/cpu/attention.h"
-#include "devices/cpu/conv.h"
 #include "devices/cpu/cpu_target.h"
 #include "devices/cpu/dequantize.h"
 #include "devices/cpu/elementwise.h"
@@ -33,11 +32,37 @@ template <typename T>
 concept HasWorkspace = requires(const T& op, const OpSignature& signature) {
   cpu::WorkspaceBytes(op, signature, 1);
 };
+// A kernel takes views in runs where it declares cpu::AcceptsRuns, and writes over an operand where
+// it declares cpu::AliasOf; the reference takes runs everywhere and writes over none.
+template <typename T>
+concept HasRuns = requires(const T& op) {
+  { cpu::AcceptsRuns(op, 0) } -> std::same_as<bool>;
+};
+template <typename T>
+concept HasAlias = requires(const T& op) {
+  { cpu::AliasOf(op) } -> std::same_as<int>;
+};
 
-// Operand 1 of these is a matrix that stays in the file's type.
+// The matrices that stay in the file's type: a Linear's, a Conv2d's, an Embedding's table.
 bool KeepsFileType(const op::Op& op, int input_idx) {
-  return input_idx == 1 &&
-         (std::holds_alternative<op::Linear>(op) || std::holds_alternative<op::Embedding>(op));
+  return std::visit(
+      [&]<typename T>(const T& o) {
+        if constexpr (std::is_same_v<T, op::Linear> || std::is_same_v<T, op::Conv2d>) {
+          return input_idx == op::OperandsOf(o).weight;
+        } else {
+          return input_idx == 1 && std::is_same_v<T, op::Embedding>;
+        }
+      },
+      op);
+}
+
+// Pictures may be F16 between the ops that take them so.
+bool TakesF16(const op::Op& op, int input_idx) {
+  if (const auto* conv = std::get_if<op::Conv2d>(&op)) {
+    return input_idx <= 0 || input_idx == op::OperandsOf(*conv).residual;
+  }
+  return input_idx == 0 && (std::holds_alternative<op::GroupNorm>(op) ||
+                            std::holds_alternative<op::GroupNormStats>(op));
 }
 
 bool TakesIndices(const op::Op& op, size_t input_idx) {
@@ -75,8 +100,10 @@ class CpuDevice final : public Device {
   }
 
   Status Supports(const OpSignature& signature) const override;
+  bool AcceptsRuns(const op::Op& op, int input_idx) const override;
+  int AliasOf(const op::Op& op) const override;
   int64_t WorkspaceBytes(const OpSignature& signature) const override;
-  Status Run(const OpCall& call) override;
+  Status Run(const OpCall& call, std::stop_token stop) override;
 
  private:
   const CpuKernels kernels_;
@@ -90,10 +117,12 @@ Status CpuDevice::Supports(const OpSignature& signature) const {
                                ? DType::kI32
                                : WeightDType(*signature.op, static_cast<int>(i), found);
     if (found == expected) continue;
+    if (found == DType::kF16 && TakesF16(*signature.op, static_cast<int>(i))) continue;
     return Unsupported("cpu: {}: expected operand {} in {}, found {}", op::Name(*signature.op), i,
                        Name(expected), Name(found));
   }
   if (signature.output_dtype == DType::kF32) return {};
+  if (signature.output_dtype == DType::kF16 && TakesF16(*signature.op, -1)) return {};
   return Unsupported("cpu: {}: expected the output in F32, found {}", op::Name(*signature.op),
                      Name(signature.output_dtype));
 }
@@ -111,7 +140,28 @@ int64_t CpuDevice::WorkspaceBytes(const OpSignature& signature) const {
       *signature.op);
 }
 
-Status CpuDevice::Run(const OpCall& call) {
+bool CpuDevice::AcceptsRuns(const op::Op& op, int input_idx) const {
+  if (kernels_ == CpuKernels::kReference) return true;
+  return std::visit(
+      [&]<typename T>(const T& o) {
+        if constexpr (HasRuns<T>) return cpu::AcceptsRuns(o, input_idx);
+        return false;
+      },
+      op);
+}
+
+int CpuDevice::AliasOf(const op::Op& op) const {
+  if (kernels_ == CpuKernels::kReference) return -1;
+  return std::visit(
+      []<typename T>(const T& o) {
+        if constexpr (HasAlias<T>) return cpu::AliasOf(o);
+        return -1;
+      },
+      op);
+}
+
+Status CpuDevice::Run(const OpCall& call, std::stop_token stop) {
+  if (stop.stop_requested()) return Cancelled("cancelled by the caller");
   INGOT_RETURN_IF_ERROR(CheckIndices(call));
   std::visit(
       [&]<typename T>(const T& op) {

@@ -4,6 +4,7 @@
 
 #include "devices/cpu/dequantize.h"
 #include "devices/cpu/gemm.h"
+#include "devices/cpu/reference/reference.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "devices/cpu/linear.cc"
@@ -115,7 +116,10 @@ int64_t WorkspaceBytes(const op::Linear&, const OpSignature&, size_t num_threads
   return static_cast<int64_t>(num_threads * sizeof(GemmScratch));
 }
 
-void Run(const op::Linear&, const OpCall& call, ThreadPool& pool) {
+void Run(const op::Linear& op, const OpCall& call, ThreadPool& pool) {
+  if (op.prologue != op::Prologue::kNone || op.epilogue != op::Epilogue::kNone) {
+    return reference::Run(op, call, pool);
+  }
   const ConstTensorView& weight = call.inputs[1];
   const auto x = call.inputs[0].As<float>();
   const size_t num_k = static_cast<size_t>(weight.shape[1]);

@@ -18,4 +18,7 @@ int64_t WorkspaceBytes(const op::Linear& op, const OpSignature& signature, size_
 // unpacked to f32 in panels, each once per call; sums are f32, fused, in the order of k.
 void Run(const op::Linear& op, const OpCall& call, ThreadPool& pool);
 
+inline bool AcceptsRuns(const op::Linear&, int) { return false; }
+inline int AliasOf(const op::Linear&) { return -1; }
+
 }  // namespace ingot::cpu

@@ -193,15 +193,4 @@ void Run(const op::Embedding&, const OpCall& call, ThreadPool& pool) {
   pool.ParallelFor(ids.size(), std::cref(body));
 }
 
-void Run(const op::UpsampleNearest2x&, const OpCall& call, ThreadPool& pool) {
-  const size_t width = static_cast<size_t>(call.inputs[0].shape[3]);
-  const auto body = [&](size_t row, size_t) {
-    const float* x = call.inputs[0].As<float>().data() + row * width;
-    float* out = call.output.As<float>().data() + row * 4 * width;
-    for (size_t i = 0; i < width; ++i) out[2 * i] = out[2 * i + 1] = x[i];
-    std::copy_n(out, 2 * width, out + 2 * width);
-  };
-  pool.ParallelFor(call.inputs[0].As<float>().size() / width, std::cref(body));
-}
-
 }  // namespace ingot::cpu

@@ -180,42 +180,10 @@ void RunRows(const OpCall& call, float eps, ThreadPool& pool, const Kernel& kern
   };
   pool.ParallelFor(CeilDivide(num_rows, rows_per_item), std::cref(body));
 }
-
-// The moments of a group of n elements from those of its pieces.
-Moments Join(const Moments* pieces, size_t n) {
-  const auto count = [&](size_t piece) {
-    return static_cast<double>(std::min(kGrain, n - piece * kGrain));
-  };
-  double sum = 0.0;
-  for (size_t i = 0; i < CeilDivide(n, kGrain); ++i) sum += pieces[i].mean * count(i);
-  const double mean = sum / static_cast<double>(n);
-  double squares = 0.0;
-  for (size_t i = 0; i < CeilDivide(n, kGrain); ++i) {
-    const double distance = pieces[i].mean - mean;
-    squares += pieces[i].square_deviations + distance * distance * count(i);
-  }
-  return {static_cast<float>(mean), static_cast<float>(squares)};
-}
-
-struct Groups {
-  Groups(const op::GroupNorm& op, const Shape& shape)
-      : pixels(static_cast<size_t>(shape[2] * shape[3])),
-        group_channels(static_cast<size_t>(shape[1] / op.num_groups)),
-        num_groups(static_cast<size_t>(shape[0] * op.num_groups)) {}
-  size_t group_elements() const { return group_channels * pixels; }
-  size_t pieces_per_group() const { return CeilDivide(group_elements(), kGrain); }
-  size_t pieces_per_channel() const { return CeilDivide(pixels, kGrain); }
-
-  size_t pixels, group_channels;
-  size_t num_groups;  // of all pictures
-};
-
 }  // namespace
 
 HWY_EXPORT(LayerNormRows);
 HWY_EXPORT(RmsNormRows);
-HWY_EXPORT(TakeMoments);
-HWY_EXPORT(Scale);
 
 void Run(const op::LayerNorm& op, const OpCall& call, ThreadPool& pool) {
   RunRows(call, op.eps, pool, [](const Rows& rows) { HWY_DYNAMIC_DISPATCH(LayerNormRows)(rows); });
@@ -223,41 +191,6 @@ void Run(const op::LayerNorm& op, const OpCall& call, ThreadPool& pool) {
 
 void Run(const op::RmsNorm& op, const OpCall& call, ThreadPool& pool) {
   RunRows(call, op.eps, pool, [](const Rows& rows) { HWY_DYNAMIC_DISPATCH(RmsNormRows)(rows); });
-}
-
-int64_t WorkspaceBytes(const op::GroupNorm& op, const OpSignature& signature, size_t) {
-  const Groups groups(op, signature.output_shape);
-  return static_cast<int64_t>(groups.num_groups * groups.pieces_per_group() * sizeof(Moments));
-}
-
-void Run(const op::GroupNorm& op, const OpCall& call, ThreadPool& pool) {
-  const Groups groups(op, call.output.shape);
-  const float* x = call.inputs[0].As<float>().data();
-  Moments* pieces = reinterpret_cast<Moments*>(call.workspace.data());
-  const size_t n = groups.group_elements(), num_pieces = groups.pieces_per_group();
-
-  const auto take_moments = [&](size_t item, size_t) {
-    const size_t begin = item % num_pieces * kGrain;
-    pieces[item] = HWY_DYNAMIC_DISPATCH(TakeMoments)(x + item / num_pieces * n + begin,
-                                                     std::min(kGrain, n - begin));
-  };
-  pool.ParallelFor(groups.num_groups * num_pieces, std::cref(take_moments));
-
-  const auto scale = [&](size_t item, size_t) {
-    const size_t channel = item / groups.pieces_per_channel();
-    const size_t begin = item % groups.pieces_per_channel() * kGrain;
-    const Moments moments = Join(pieces + channel / groups.group_channels * num_pieces, n);
-    const float inv_std = InverseRoot(moments.square_deviations / static_cast<double>(n) + op.eps);
-    const size_t c = channel % static_cast<size_t>(call.output.shape[1]);
-    const Scaling scaling = {moments.mean, call.inputs[1].As<float>()[c] * inv_std,
-                             call.inputs[2].As<float>()[c]};
-    const size_t offset = channel * groups.pixels + begin;
-    HWY_DYNAMIC_DISPATCH(Scale)
-    (x + offset, std::min(kGrain, groups.pixels - begin), scaling,
-     call.output.As<float>().data() + offset);
-  };
-  pool.ParallelFor(groups.num_groups * groups.group_channels * groups.pieces_per_channel(),
-                   std::cref(scale));
 }
 
 }  // namespace ingot::cpu

@@ -5,9 +5,6 @@
 // Variances are taken around the mean, in a second pass over cached elements.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
-
 #include "base/thread_pool.h"
 #include "devices/device.h"
 #include "graph/op.h"
@@ -16,10 +13,5 @@ namespace ingot::cpu {
 
 void Run(const op::LayerNorm& op, const OpCall& call, ThreadPool& pool);
 void Run(const op::RmsNorm& op, const OpCall& call, ThreadPool& pool);
-
-// Moments are taken of pieces of 16384 elements of a group and joined in double,
-// in order; the workspace holds those of all pieces.
-void Run(const op::GroupNorm& op, const OpCall& call, ThreadPool& pool);
-int64_t WorkspaceBytes(const op::GroupNorm& op, const OpSignature& signature, size_t num_threads);
 
 }  // namespace ingot::cpu

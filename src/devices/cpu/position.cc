@@ -50,20 +50,17 @@ namespace ingot::cpu {
 HWY_EXPORT(TurnSpan);
 
 void Run(const op::Rope&, const OpCall& call, ThreadPool& pool) {
-  constexpr size_t kGrain = 16384;  // even: a pair is never cut
   const Shape& shape = call.output.shape;
-  const size_t heads = static_cast<size_t>(shape[1]);
-  const size_t plane = static_cast<size_t>(shape[2] * shape[3]);  // one head; also one table
-  const size_t items = (plane + kGrain - 1) / kGrain;             // of a head
-  const auto body = [&](size_t item, size_t) {
-    const size_t head = item / items, begin = item % items * kGrain;
-    const size_t offset = head * plane + begin;
-    HWY_DYNAMIC_DISPATCH(TurnSpan)
-    (call.inputs[0].As<float>().data() + offset,
-     call.inputs[1].As<float>().data() + head / heads * plane + begin,
-     std::min(kGrain, plane - begin), call.output.As<float>().data() + offset);
+  const size_t heads = static_cast<size_t>(shape[2]), head_dim = static_cast<size_t>(shape[3]);
+  const auto body = [&](size_t token, size_t) {
+    for (size_t head = token * heads; head < (token + 1) * heads; ++head) {
+      HWY_DYNAMIC_DISPATCH(TurnSpan)
+      (call.inputs[0].As<float>().data() + head * head_dim,
+       call.inputs[1].As<float>().data() + token * head_dim, head_dim,
+       call.output.As<float>().data() + head * head_dim);
+    }
   };
-  pool.ParallelFor(static_cast<size_t>(shape[0]) * heads * items, std::cref(body));
+  pool.ParallelFor(static_cast<size_t>(shape[0] * shape[1]), std::cref(body));
 }
 
 void Run(const op::RelativePositionBias& op, const OpCall& call, ThreadPool& pool) {

@@ -12,13 +12,12 @@ constexpr float kEps = 1e-5f;  // layer_norm_eps of every CLIP
 Value ClipAttention(Graph& g, const ClipConfig& c, const Scope& w, Value x) {
   const int64_t b = g.shape(x)[0], l = g.shape(x)[1], d = c.hidden_size;
   const auto heads = [&](const char* name) {
-    const Value y = g.Reshape(g.Linear(w / name, x, d), {b, l, c.num_heads(), kHeadDim});
-    return g.Permute(y, {0, 2, 1, 3});
+    return g.Reshape(g.Linear(w / name, x, d), {b, l, c.num_heads(), kHeadDim});
   };
   const Value q = heads("q_proj"), k = heads("k_proj"), v = heads("v_proj");
   const float scale = 1.0f / std::sqrt(static_cast<float>(kHeadDim));
   const Value attn = g.Attention(q, k, v, {.scale = scale, .causal = true});
-  return g.Linear(w / "out_proj", g.Reshape(g.Permute(attn, {0, 2, 1, 3}), {b, l, d}), d);
+  return g.Linear(w / "out_proj", g.Reshape(attn, {b, l, d}), d);
 }
 
 Value ClipMlp(Graph& g, const ClipConfig& c, const Scope& w, Value x) {

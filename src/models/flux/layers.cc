@@ -12,7 +12,7 @@ struct ModulationOut {  // each [B, 1, D]
   Value shift, scale, gate;
 };
 
-struct Heads {  // each [B, H, L, Dh]
+struct Heads {  // each [B, L, H, Dh]
   Value q, k, v;
 };
 
@@ -35,12 +35,11 @@ Value Modulate(Graph& g, Value x, Value shift, Value scale) {
   return g.Add(g.Mul(g.Affine(scale, 1.0f, 1.0f), g.LayerNorm(x, kEps)), shift);
 }
 
-// "B L (K H D) -> K B H L D", then QKNorm on q and k.
+// "B L (K H D) -> K B L H D", then QKNorm on q and k.
 Heads SplitHeads(Graph& g, const FluxConfig& c, const Scope& norm, Value qkv) {
   const int64_t b = g.shape(qkv)[0], l = g.shape(qkv)[1], d = c.hidden_size, dh = c.head_dim();
   const auto head = [&](int64_t k) {
-    const Value x = g.Slice(qkv, -1, k * d, (k + 1) * d);
-    return g.Permute(g.Reshape(x, {b, l, c.num_heads, dh}), {0, 2, 1, 3});
+    return g.Reshape(g.Slice(qkv, -1, k * d, (k + 1) * d), {b, l, c.num_heads, dh});
   };
   const Value query_norm = g.Weight(norm / "query_norm", "scale", {dh});
   const Value key_norm = g.Weight(norm / "key_norm", "scale", {dh});
@@ -52,8 +51,7 @@ Value Attention(Graph& g, const FluxConfig& c, const Heads& h, Value pe) {
   const float scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim()));
   const Value q = g.Rope(h.q, pe), k = g.Rope(h.k, pe);
   const Value x = g.Attention(q, k, h.v, {.scale = scale});
-  const Shape s = g.shape(x);
-  return g.Reshape(g.Permute(x, {0, 2, 1, 3}), {s[0], s[2], c.hidden_size});
+  return g.Reshape(x, {g.shape(x)[0], g.shape(x)[1], c.hidden_size});
 }
 
 Value Mlp(Graph& g, const FluxConfig& c, const Scope& w, Value x) {
@@ -97,9 +95,9 @@ ImgTxt DoubleStreamBlock(Graph& g, const FluxConfig& c, const Scope& w, ImgTxt x
                          const Conditioning& cond) {
   const Stream img = PrepareStream(g, c, w, "img", x.img, cond.vec);
   const Stream txt = PrepareStream(g, c, w, "txt", x.txt, cond.vec);
-  const Heads joint = {g.Concat({txt.heads.q, img.heads.q}, 2),
-                       g.Concat({txt.heads.k, img.heads.k}, 2),
-                       g.Concat({txt.heads.v, img.heads.v}, 2)};
+  const Heads joint = {g.Concat({txt.heads.q, img.heads.q}, 1),
+                       g.Concat({txt.heads.k, img.heads.k}, 1),
+                       g.Concat({txt.heads.v, img.heads.v}, 1)};
   const Value attn = Attention(g, c, joint, cond.pe);  // [B, Lt + Li, D]
 
   const int64_t lt = g.shape(x.txt)[1], l = g.shape(attn)[1];

@@ -14,11 +14,11 @@ Value T5Attention(Graph& g, const T5Config& c, const Scope& w, Value x, Value po
   const int64_t b = g.shape(x)[0], l = g.shape(x)[1], inner_dim = c.num_heads * c.d_kv;
   const auto heads = [&](const char* name) {
     const Value y = g.Linear(w / name, x, inner_dim, /*bias=*/false);
-    return g.Permute(g.Reshape(y, {b, l, c.num_heads, c.d_kv}), {0, 2, 1, 3});
+    return g.Reshape(y, {b, l, c.num_heads, c.d_kv});
   };
   const Value q = heads("q"), k = heads("k"), v = heads("v");
   const Value attn = g.Attention(q, k, v, position_bias, {});
-  const Value joined = g.Reshape(g.Permute(attn, {0, 2, 1, 3}), {b, l, inner_dim});
+  const Value joined = g.Reshape(attn, {b, l, inner_dim});
   return g.Linear(w / "o", joined, c.d_model, /*bias=*/false);
 }
 

@@ -12,38 +12,35 @@ constexpr op::Conv2d kHalve = {.stride = 2, .pad_bottom = 1, .pad_right = 1};
 
 Value Norm(Graph& g, const Scope& w, Value x) { return g.GroupNorm(w, x, kNumGroups, kEps); }
 
-// x: [B, C, h, w] -> [B, out, h, w]
+// x: [B, h, w, C] -> [B, h, w, out]
 Value ResnetBlock(Graph& g, const Scope& w, Value x, int64_t out) {
   Value h = g.Conv2d(w / "conv1", g.Silu(Norm(g, w / "norm1", x)), out, 3, kSame);
   h = g.Conv2d(w / "conv2", g.Silu(Norm(g, w / "norm2", h)), out, 3, kSame);
-  if (g.shape(x)[1] != out) x = g.Conv2d(w / "nin_shortcut", x, out, 1, {});
+  if (g.shape(x).back() != out) x = g.Conv2d(w / "nin_shortcut", x, out, 1, {});
   return g.Add(x, h);
 }
 
-// A linear map of every pixel, [B, C, h, w] -> the same.
+// A linear map of every pixel, [B, h, w, C] -> the same.
 Value Project(Graph& g, const VaeConfig& c, const Scope& w, Value x) {
-  const int64_t channels = g.shape(x)[1];
-  if (!c.linear_attn) return g.Conv2d(w, x, channels, 1, {});
-  return g.Permute(g.Linear(w, g.Permute(x, {0, 2, 3, 1}), channels), {0, 3, 1, 2});
+  const int64_t channels = g.shape(x).back();
+  return c.linear_attn ? g.Linear(w, x, channels) : g.Conv2d(w, x, channels, 1, {});
 }
 
 // One head over all pixels.
 Value AttnBlock(Graph& g, const VaeConfig& c, const Scope& w, Value x) {
   const Shape s = g.shape(x);
   const Value normed = Norm(g, w / "norm", x);
-  const auto pixels = [&](const char* name) {  // [B, 1, h * w, C]
-    const Value y = g.Reshape(Project(g, c, w / name, normed), {s[0], 1, s[1], s[2] * s[3]});
-    return g.Permute(y, {0, 1, 3, 2});
+  const auto pixels = [&](const char* name) {  // [B, h * w, 1, C]
+    return g.Reshape(Project(g, c, w / name, normed), {s[0], s[1] * s[2], 1, s[3]});
   };
   const Value q = pixels("q"), k = pixels("k"), v = pixels("v");
-  const float scale = 1.0f / std::sqrt(static_cast<float>(s[1]));
-  const Value attn = g.Attention(q, k, v, {.scale = scale});
-  const Value h = g.Reshape(g.Permute(attn, {0, 1, 3, 2}), s);
+  const float scale = 1.0f / std::sqrt(static_cast<float>(s.back()));
+  const Value h = g.Reshape(g.Attention(q, k, v, {.scale = scale}), s);
   return g.Add(x, Project(g, c, w / "proj_out", h));
 }
 
 Value Mid(Graph& g, const VaeConfig& c, const Scope& w, Value h) {
-  const int64_t channels = g.shape(h)[1];
+  const int64_t channels = g.shape(h).back();
   h = ResnetBlock(g, w / "block_1", h, channels);
   h = AttnBlock(g, c, w / "attn_1", h);
   return ResnetBlock(g, w / "block_2", h, channels);
@@ -62,7 +59,7 @@ Value Decoder(Graph& g, const VaeConfig& c, const Scope& w, Value z) {
       h = ResnetBlock(g, up / "block" / j, h, c.block_out_channels[i]);
     }
     if (i > 0) {
-      h = g.Conv2d(up / "upsample" / "conv", g.UpsampleNearest2x(h), g.shape(h)[1], 3, kSame);
+      h = g.Conv2d(up / "upsample" / "conv", g.UpsampleNearest2x(h), g.shape(h).back(), 3, kSame);
     }
   }
   return Finish(g, w, h, 3);
@@ -76,7 +73,7 @@ Value Encoder(Graph& g, const VaeConfig& c, const Scope& w, Value x) {
       h = ResnetBlock(g, down / "block" / j, h, c.block_out_channels[i]);
     }
     if (i + 1 < c.block_out_channels.size()) {
-      h = g.Conv2d(down / "downsample" / "conv", h, g.shape(h)[1], 3, kHalve);
+      h = g.Conv2d(down / "downsample" / "conv", h, g.shape(h).back(), 3, kHalve);
     }
   }
   return Finish(g, w, Mid(g, c, w / "mid", h), 2 * c.z_channels);
@@ -93,8 +90,8 @@ Value Decode(Graph& g, const VaeConfig& c, const Scope& w, Value z, LatentScalin
 Moments Encode(Graph& g, const VaeConfig& c, const Scope& w, Value x) {
   Value moments = Encoder(g, c, w / "encoder", x);
   if (c.quant_conv) moments = g.Conv2d(w / "quant_conv", moments, 2 * c.z_channels, 1, {});
-  return {g.Slice(moments, 1, 0, c.z_channels),
-          g.Slice(moments, 1, c.z_channels, 2 * c.z_channels)};
+  return {g.Slice(moments, -1, 0, c.z_channels),
+          g.Slice(moments, -1, c.z_channels, 2 * c.z_channels)};
 }
 
 }  // namespace ingot::vae

@@ -41,17 +41,17 @@ inline constexpr LatentScaling kFluxLatents = {0.3611f, 0.1159f};
 inline constexpr LatentScaling kSd15Latents = {0.18215f, 0.0f};
 inline constexpr LatentScaling kSdxlLatents = {0.13025f, 0.0f};
 
-// z: [B, Z, h, w], a latent of the diffusion model -> [B, 3, H, W]; -1 is
+// z: [B, h, w, Z], a latent of the diffusion model -> [B, H, W, 3]; -1 is
 // black and 1 white, not clamped.
 Value Decode(Graph& g, const VaeConfig& config, const Scope& w, Value z, LatentScaling latents);
 
-// The Gaussian of DiagonalGaussian, each [B, Z, h, w], in the VAE's own scale.
+// The Gaussian of DiagonalGaussian, each [B, h, w, Z], in the VAE's own scale.
 struct Moments {
   Value mean;
   Value logvar;
 };
 
-// x: [B, 3, H, W] in [-1, 1], H and W multiples of scale().
+// x: [B, H, W, 3] in [-1, 1], H and W multiples of scale().
 Moments Encode(Graph& g, const VaeConfig& config, const Scope& w, Value x);
 
 }  // namespace ingot::vae

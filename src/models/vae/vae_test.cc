@@ -9,8 +9,8 @@ namespace {
 
 TensorTable Checkpoint(const VaeConfig& config) {
   Graph g;
-  Encode(g, config, Scope(), g.Input("x", {1, 3, 64, 64}));
-  Decode(g, config, Scope(), g.Input("z", {1, config.z_channels, 8, 8}), kFluxLatents);
+  Encode(g, config, Scope(), g.Input("x", {1, 64, 64, 3}));
+  Decode(g, config, Scope(), g.Input("z", {1, 8, 8, config.z_channels}), kFluxLatents);
   return TableOfWeights(g);
 }
 
@@ -28,15 +28,15 @@ TEST(Vae, StableDiffusionHasQuantConvolutions) {
 
 TEST(Vae, DecodesEightPixelsALatentPixel) {
   Graph g;
-  const Value x = Decode(g, VaeConfig(), Scope(), g.Input("z", {2, 16, 5, 7}), kFluxLatents);
-  EXPECT_EQ(g.shape(x), Shape({2, 3, 40, 56}));
+  const Value x = Decode(g, VaeConfig(), Scope(), g.Input("z", {2, 5, 7, 16}), kFluxLatents);
+  EXPECT_EQ(g.shape(x), Shape({2, 40, 56, 3}));
 }
 
 TEST(Vae, EncodesToMeanAndLogvarOfLatentSize) {
   Graph g;
-  const Moments moments = Encode(g, VaeConfig(), Scope(), g.Input("x", {2, 3, 40, 56}));
-  EXPECT_EQ(g.shape(moments.mean), Shape({2, 16, 5, 7}));
-  EXPECT_EQ(g.shape(moments.logvar), Shape({2, 16, 5, 7}));
+  const Moments moments = Encode(g, VaeConfig(), Scope(), g.Input("x", {2, 40, 56, 3}));
+  EXPECT_EQ(g.shape(moments.mean), Shape({2, 5, 7, 16}));
+  EXPECT_EQ(g.shape(moments.logvar), Shape({2, 5, 7, 16}));
 }
 
 TEST(VaeConfig, ComesBackFromTheTensors) {

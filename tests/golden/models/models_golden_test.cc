@@ -143,18 +143,24 @@ class VaeGolden : public testing::Test {
   GoldenModel flux_{"vae_flux.safetensors", vae::CanonicalVaeName};
 };
 
+// The goldens are torch's, channels first.
+Value ChannelsLast(Graph& g, Value x) { return g.Permute(x, {0, 2, 3, 1}); }
+Value ChannelsFirst(Graph& g, Value x) { return g.Permute(x, {0, 3, 1, 2}); }
+
 TEST_F(VaeGolden, DecodesAnOddFluxLatent) {
   Graph g;
-  const Value z = flux_.Input(g, "z");
-  g.MarkOutput("decoded", vae::Decode(g, Config(flux_), Scope(), z, vae::kFluxLatents));
+  const Value z = ChannelsLast(g, flux_.Input(g, "z"));
+  const Value decoded = vae::Decode(g, Config(flux_), Scope(), z, vae::kFluxLatents);
+  g.MarkOutput("decoded", ChannelsFirst(g, decoded));
   ExpectMatchesReference(flux_, g);
 }
 
 TEST_F(VaeGolden, EncodesAPicture) {
   Graph g;
-  const vae::Moments moments = vae::Encode(g, Config(flux_), Scope(), flux_.Input(g, "x"));
-  g.MarkOutput("mean", moments.mean);
-  g.MarkOutput("logvar", moments.logvar);
+  const Value x = ChannelsLast(g, flux_.Input(g, "x"));
+  const vae::Moments moments = vae::Encode(g, Config(flux_), Scope(), x);
+  g.MarkOutput("mean", ChannelsFirst(g, moments.mean));
+  g.MarkOutput("logvar", ChannelsFirst(g, moments.logvar));
   ExpectMatchesReference(flux_, g);
 }
 
@@ -163,8 +169,9 @@ TEST_F(VaeGolden, DecodesForStableDiffusionFromTheNamesOfDiffusers) {
   EXPECT_TRUE(Config(sd).quant_conv);
   EXPECT_TRUE(Config(sd).linear_attn);
   Graph g;
-  const Value z = sd.Input(g, "z");
-  g.MarkOutput("decoded", vae::Decode(g, Config(sd), Scope(), z, vae::kSd15Latents));
+  const Value z = ChannelsLast(g, sd.Input(g, "z"));
+  const Value decoded = vae::Decode(g, Config(sd), Scope(), z, vae::kSd15Latents);
+  g.MarkOutput("decoded", ChannelsFirst(g, decoded));
   ExpectMatchesReference(sd, g);
 }
 

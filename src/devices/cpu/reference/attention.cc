@@ -3,6 +3,7 @@
 #include <cmath>
 #include <vector>
 
+#include "devices/cpu/reference/operand.h"
 #include "devices/cpu/reference/reference.h"
 
 namespace ingot::cpu::reference {
@@ -16,6 +17,7 @@ struct QueryRow {
   const float* bias;
   size_t num_keys;
   size_t head_dim;
+  size_t stride;  // from key to key
   double scale;
   float* out;
 };
@@ -25,7 +27,7 @@ void Attend(const QueryRow& row) {
   for (size_t j = 0; j < row.num_keys; ++j) {
     double dot = 0.0;
     for (size_t d = 0; d < row.head_dim; ++d) {
-      dot += static_cast<double>(row.q[d]) * row.keys[j * row.head_dim + d];
+      dot += static_cast<double>(row.q[d]) * row.keys[j * row.stride + d];
     }
     p[j] = row.scale * dot + (row.bias != nullptr ? row.bias[j] : 0.0);
   }
@@ -34,7 +36,7 @@ void Attend(const QueryRow& row) {
   for (double& score : p) sum += score = std::exp(score - max);
   for (size_t d = 0; d < row.head_dim; ++d) {
     double value = 0.0;
-    for (size_t j = 0; j < row.num_keys; ++j) value += p[j] * row.values[j * row.head_dim + d];
+    for (size_t j = 0; j < row.num_keys; ++j) value += p[j] * row.values[j * row.stride + d];
     row.out[d] = static_cast<float>(value / sum);
   }
 }
@@ -42,28 +44,32 @@ void Attend(const QueryRow& row) {
 }  // namespace
 
 void Run(const op::Attention& op, const OpCall& call, ThreadPool& pool) {
-  const Shape& q_shape = call.inputs[0].shape;
-  const size_t heads = static_cast<size_t>(q_shape[0] * q_shape[1]);
-  const size_t num_queries = static_cast<size_t>(q_shape[2]);
-  const size_t head_dim = static_cast<size_t>(q_shape[3]);
-  const size_t num_keys = static_cast<size_t>(call.inputs[1].shape[2]);
-  const float* bias = call.inputs.size() == 4 ? call.inputs[3].As<float>().data() : nullptr;
-  // A bias of one picture serves the whole batch.
-  const size_t bias_heads =
-      bias != nullptr ? static_cast<size_t>(call.inputs[3].shape[0] * q_shape[1]) : 1;
-  pool.ParallelFor(heads * num_queries, [&](size_t item, size_t) {
-    const size_t head = item / num_queries;
-    const size_t query = item % num_queries;
-    const size_t bias_row = head % bias_heads * num_queries + query;
-    Attend({.q = call.inputs[0].As<float>().data() + item * head_dim,
-            .keys = call.inputs[1].As<float>().data() + head * num_keys * head_dim,
-            .values = call.inputs[2].As<float>().data() + head * num_keys * head_dim,
-            .bias = bias != nullptr ? bias + bias_row * num_keys : nullptr,
+  const Shape& shape = call.inputs[0].shape;  // [B, Lq, H, Dh]
+  const std::vector<float> q = Load(call.inputs[0]), k = Load(call.inputs[1]),
+                           v = Load(call.inputs[2]);
+  const std::vector<float> bias =
+      call.inputs.size() == 4 ? Load(call.inputs[3]) : std::vector<float>();
+  const size_t num_queries = static_cast<size_t>(shape[1]), heads = static_cast<size_t>(shape[2]);
+  const size_t head_dim = static_cast<size_t>(shape[3]);
+  const size_t num_keys = static_cast<size_t>(call.inputs[1].shape[1]);
+  std::vector<float> out(q.size());
+  pool.ParallelFor(q.size() / head_dim, [&](size_t item, size_t) {
+    const size_t head = item % heads, query = item / heads % num_queries;
+    const size_t picture = item / heads / num_queries;
+    const size_t first_key = (picture * num_keys * heads + head) * head_dim;
+    // A bias of one picture serves the whole batch.
+    const size_t bias_row = (picture * heads + head) * num_queries + query;
+    Attend({.q = q.data() + item * head_dim,
+            .keys = k.data() + first_key,
+            .values = v.data() + first_key,
+            .bias = bias.empty() ? nullptr : bias.data() + bias_row * num_keys % bias.size(),
             .num_keys = op.causal ? std::min(query + 1, num_keys) : num_keys,
             .head_dim = head_dim,
+            .stride = heads * head_dim,
             .scale = op.scale,
-            .out = call.output.As<float>().data() + item * head_dim});
+            .out = out.data() + item * head_dim});
   });
+  Store(out, call.output);
 }
 
 }  // namespace ingot::cpu::reference

@@ -1,6 +1,8 @@
 // Ops on each element alone.
 #include <cmath>
+#include <vector>
 
+#include "devices/cpu/reference/operand.h"
 #include "devices/cpu/reference/reference.h"
 
 namespace ingot::cpu::reference {
@@ -36,29 +38,31 @@ size_t BroadcastIndex(const Shape& in, const Shape& out, size_t index) {
 
 }  // namespace
 
+double GeluTanh(double x) { return Apply(op::UnaryKind::kGeluTanh, x); }
+
 void Run(const op::Binary& op, const OpCall& call, ThreadPool&) {
-  const auto a = call.inputs[0].As<float>();
-  const auto b = call.inputs[1].As<float>();
-  const auto out = call.output.As<float>();
+  const std::vector<float> a = Load(call.inputs[0]), b = Load(call.inputs[1]);
+  std::vector<float> out(static_cast<size_t>(call.output.shape.num_elements()));
   for (size_t i = 0; i < out.size(); ++i) {
     const double left = a[BroadcastIndex(call.inputs[0].shape, call.output.shape, i)];
     const double right = b[BroadcastIndex(call.inputs[1].shape, call.output.shape, i)];
     out[i] = static_cast<float>(op.kind == op::BinaryKind::kAdd ? left + right : left * right);
   }
+  Store(out, call.output);
 }
 
 void Run(const op::Unary& op, const OpCall& call, ThreadPool&) {
-  const auto x = call.inputs[0].As<float>();
-  const auto out = call.output.As<float>();
-  for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(Apply(op.kind, x[i]));
+  std::vector<float> x = Load(call.inputs[0]);
+  for (float& value : x) value = static_cast<float>(Apply(op.kind, value));
+  Store(x, call.output);
 }
 
 void Run(const op::Affine& op, const OpCall& call, ThreadPool&) {
-  const auto x = call.inputs[0].As<float>();
-  const auto out = call.output.As<float>();
-  for (size_t i = 0; i < out.size(); ++i) {
-    out[i] = static_cast<float>(static_cast<double>(op.scale) * x[i] + op.shift);
+  std::vector<float> x = Load(call.inputs[0]);
+  for (float& value : x) {
+    value = static_cast<float>(static_cast<double>(op.scale) * value + op.shift);
   }
+  Store(x, call.output);
 }
 
 }  // namespace ingot::cpu::reference

@@ -1,6 +1,9 @@
 // Ops that only move elements.
 #include <algorithm>
+#include <span>
+#include <vector>
 
+#include "devices/cpu/reference/operand.h"
 #include "devices/cpu/reference/reference.h"
 
 namespace ingot::cpu::reference {
@@ -22,8 +25,8 @@ struct AxisSplit {
 
 void Run(const op::Permute& op, const OpCall& call, ThreadPool&) {
   const Shape &in = call.inputs[0].shape, &out_shape = call.output.shape;
-  const auto x = call.inputs[0].As<float>();
-  const auto out = call.output.As<float>();
+  const std::vector<float> x = Load(call.inputs[0]);
+  std::vector<float> out(static_cast<size_t>(call.output.shape.num_elements()));
   for (size_t i = 0; i < out.size(); ++i) {
     size_t rest = i, source = 0;
     for (int axis = out_shape.rank() - 1; axis >= 0; --axis) {
@@ -34,39 +37,47 @@ void Run(const op::Permute& op, const OpCall& call, ThreadPool&) {
     }
     out[i] = x[source];
   }
+  Store(out, call.output);
 }
 
 void Run(const op::Slice& op, const OpCall& call, ThreadPool&) {
   const AxisSplit from(call.inputs[0].shape, op.axis), to(call.output.shape, op.axis);
-  const auto x = call.inputs[0].As<float>();
-  const auto out = call.output.As<float>();
+  const std::vector<float> x = Load(call.inputs[0]);
+  std::vector<float> out(static_cast<size_t>(call.output.shape.num_elements()));
   for (size_t o = 0; o < to.outer; ++o) {
     const size_t begin = o * from.row + static_cast<size_t>(op.begin) * from.inner;
-    std::ranges::copy(x.subspan(begin, to.row), out.subspan(o * to.row).begin());
+    std::ranges::copy(std::span(x).subspan(begin, to.row),
+                      std::span(out).subspan(o * to.row).begin());
   }
+  Store(out, call.output);
 }
 
 void Run(const op::Concat& op, const OpCall& call, ThreadPool&) {
   const AxisSplit to(call.output.shape, op.axis);
-  const auto out = call.output.As<float>();
+  std::vector<float> out(static_cast<size_t>(call.output.shape.num_elements()));
   size_t begin = 0;
   for (const ConstTensorView& input : call.inputs) {
+    const std::vector<float> x = Load(input);
     const AxisSplit from(input.shape, op.axis);
     for (size_t o = 0; o < to.outer; ++o) {
-      std::ranges::copy(input.As<float>().subspan(o * from.row, from.row),
-                        out.subspan(o * to.row + begin).begin());
+      std::ranges::copy(std::span(x).subspan(o * from.row, from.row),
+                        std::span(out).subspan(o * to.row + begin).begin());
     }
     begin += from.row;
   }
+  Store(out, call.output);
 }
 
 void Run(const op::UpsampleNearest2x&, const OpCall& call, ThreadPool&) {
-  const auto x = call.inputs[0].As<float>();
-  const auto out = call.output.As<float>();
-  const size_t width = static_cast<size_t>(call.output.shape[3]);
+  const Shape& shape = call.output.shape;
+  const std::vector<float> x = Load(call.inputs[0]);
+  const size_t channels = static_cast<size_t>(shape[3]), width = static_cast<size_t>(shape[2]);
+  std::vector<float> out(static_cast<size_t>(shape.num_elements()));
   for (size_t i = 0; i < out.size(); ++i) {
-    out[i] = x[i / width / 2 * (width / 2) + i % width / 2];
+    const size_t column = i / channels % width, row = i / channels / width;
+    out[i] = x[(row / 2 * (width / 2) + column / 2) * channels + i % channels];
   }
+  Store(out, call.output);
 }
 
 }  // namespace ingot::cpu::reference

@@ -2,10 +2,32 @@
 // tables and their use, T5's position bias.
 #include <algorithm>
 #include <cmath>
+#include <span>
+#include <vector>
 
+#include "devices/cpu/reference/operand.h"
 #include "devices/cpu/reference/reference.h"
 
 namespace ingot::cpu::reference {
+namespace {
+
+// Pairs of x [B, L, H, Dh] turned by table [B, L, Dh/2, 2].
+std::vector<float> Turn(std::span<const float> x, std::span<const float> table,
+                        const Shape& shape) {
+  const size_t head_dim = static_cast<size_t>(shape[3]);
+  const size_t token = static_cast<size_t>(shape[2]) * head_dim;
+  std::vector<float> out(x.size());
+  for (size_t i = 0; i < x.size(); i += 2) {
+    const size_t angle = i / token * head_dim + i % head_dim;
+    const double cos = table[angle], sin = table[angle + 1];
+    out[i] = static_cast<float>(x[i] * cos - x[i + 1] * sin);
+    out[i + 1] = static_cast<float>(x[i] * sin + x[i + 1] * cos);
+  }
+  return out;
+}
+
+}  // namespace
+
 // In f32 as there: at distances such as 64 the last bit of the logarithm picks
 // the bucket.
 int RelativePositionBucket(int64_t relative_position, int num_buckets, int max_distance) {
@@ -52,18 +74,21 @@ void Run(const op::RopeTable& op, const OpCall& call, ThreadPool&) {
 }
 
 void Run(const op::Rope&, const OpCall& call, ThreadPool&) {
-  const Shape& shape = call.output.shape;
-  const auto x = call.inputs[0].As<float>();
-  const auto table = call.inputs[1].As<float>();
-  const auto out = call.output.As<float>();
-  const size_t heads = static_cast<size_t>(shape[1]);
-  const size_t plane = static_cast<size_t>(shape[2] * shape[3]);  // one head; also one table
-  for (size_t i = 0; i < out.size(); i += 2) {
-    const size_t angle = i / plane / heads * plane + i % plane;
-    const double cos = table[angle], sin = table[angle + 1];
-    out[i] = static_cast<float>(x[i] * cos - x[i + 1] * sin);
-    out[i + 1] = static_cast<float>(x[i] * sin + x[i + 1] * cos);
+  Store(Turn(Load(call.inputs[0]), call.inputs[1].As<float>(), call.output.shape), call.output);
+}
+
+void Run(const op::RmsNormRope& op, const OpCall& call, ThreadPool&) {
+  std::vector<float> x = Load(call.inputs[0]);
+  const auto weight = call.inputs[1].As<float>();
+  for (size_t begin = 0; begin < x.size(); begin += weight.size()) {
+    double square = 0.0;
+    for (size_t i = 0; i < weight.size(); ++i) square += double{x[begin + i]} * x[begin + i];
+    const double inv_rms = 1.0 / std::sqrt(square / static_cast<double>(weight.size()) + op.eps);
+    for (size_t i = 0; i < weight.size(); ++i) {
+      x[begin + i] = static_cast<float>(x[begin + i] * inv_rms * weight[i]);
+    }
   }
+  Store(Turn(x, call.inputs[2].As<float>(), call.output.shape), call.output);
 }
 
 void Run(const op::RelativePositionBias& op, const OpCall& call, ThreadPool&) {

@@ -52,9 +52,9 @@ std::vector<float> Iota(size_t count) {
   return values;
 }
 
-const Tensor kQueries = {{1, 1, 2, 2}, {1, 0, 0, 2}};
-const Tensor kKeys = {{1, 1, 3, 2}, {1, 1, 0, 1, 2, 0}};
-const Tensor kValues = {{1, 1, 3, 2}, {1, 0, 0, 1, 1, 1}};
+const Tensor kQueries = {{1, 2, 1, 2}, {1, 0, 0, 2}};
+const Tensor kKeys = {{1, 3, 1, 2}, {1, 1, 0, 1, 2, 0}};
+const Tensor kValues = {{1, 3, 1, 2}, {1, 0, 0, 1, 1, 1}};
 
 TEST(ReferenceAttention, IsTorchs) {
   ExpectNear(Evaluate(op::Attention{.scale = 0.5f}, {kQueries, kKeys, kValues}),
@@ -102,14 +102,20 @@ TEST(ReferenceNorm, LayerAndRmsAreTorchs) {
 }
 
 TEST(ReferenceNorm, GroupIsTorchs) {
-  Tensor x = {{1, 4, 2, 2}, Iota(16)};
-  for (float& v : x.values) v *= v;
+  Tensor x = {{1, 2, 2, 4}, std::vector<float>(16)};  // the square of torch's index [c, y, x]
+  for (size_t i = 0; i < 16; ++i) {
+    const float index = static_cast<float>(i % 4 * 4 + i / 4);
+    x.values[i] = index * index;
+  }
   const Tensor weight = {{4}, {1, 2, 3, 4}};
   const Tensor bias = {{4}, {0, 1, 2, 3}};
-  ExpectNear(Evaluate(op::GroupNorm{.num_groups = 2, .eps = 1e-6f}, {x, weight, bias}),
-             {-1.049108624f, -0.989159584f, -0.809312344f, -0.509567022f, 0.820152760f,
-              1.899235964f, 3.218115330f, 4.776791096f, -2.168361187f, -1.204250455f, -0.126714915f,
-              1.064245462f, 3.491507530f, 5.381920815f, 7.423566818f, 9.616446495f});
+  const std::vector<float> torchs = {
+      -1.049108624f, -0.989159584f, -0.809312344f, -0.509567022f, 0.820152760f, 1.899235964f,
+      3.218115330f,  4.776791096f,  -2.168361187f, -1.204250455f, -0.126714915f, 1.064245462f,
+      3.491507530f,  5.381920815f,  7.423566818f,  9.616446495f};
+  std::vector<float> expected(16);
+  for (size_t i = 0; i < 16; ++i) expected[i] = torchs[i % 4 * 4 + i / 4];
+  ExpectNear(Evaluate(op::GroupNorm{.num_groups = 2, .eps = 1e-6f}, {x, weight, bias}), expected);
 }
 
 TEST(ReferencePosition, TimestepEmbeddingIsCosThenSin) {
@@ -125,13 +131,13 @@ TEST(ReferencePosition, RopeTurnsPairsByTheTable) {
   ExpectNear(table, {std::cos(1.0f), std::sin(1.0f), std::cos(2.0f), std::sin(2.0f), std::cos(0.2f),
                      std::sin(0.2f), std::cos(3.0f), std::sin(3.0f)});
   // Two heads; a quarter turn of (a, b) is (-b, a).
-  EXPECT_EQ(Evaluate(op::Rope{}, {{{1, 2, 1, 4}, {1, 2, 3, 4, 5, 6, 7, 8}},
+  EXPECT_EQ(Evaluate(op::Rope{}, {{{1, 1, 2, 4}, {1, 2, 3, 4, 5, 6, 7, 8}},
                                   {{1, 1, 2, 2}, {0.0f, 1.0f, 1.0f, 0.0f}}}),
             (std::vector<float>{-2, 1, 3, 4, -6, 5, 7, 8}));
 }
 
 TEST(ReferencePosition, RopeTakesTheTableOfItsPicture) {
-  EXPECT_EQ(Evaluate(op::Rope{}, {{{2, 1, 2, 2}, {1, 2, 1, 2, 1, 2, 1, 2}},
+  EXPECT_EQ(Evaluate(op::Rope{}, {{{2, 2, 1, 2}, {1, 2, 1, 2, 1, 2, 1, 2}},
                                   {{2, 2, 1, 2}, {1, 0, 0, 1, -1, 0, 0, -1}}}),
             (std::vector<float>{1, 2, -2, 1, -1, -2, 2, -1}));
 }
@@ -165,7 +171,7 @@ TEST(ReferenceMovement, PermuteSliceConcatUpsample) {
             (std::vector<float>{2, 3, 5, 6}));
   EXPECT_EQ(Evaluate(op::Concat{.axis = 1}, {x, {{2, 1, 1}, {7, 8}}}),
             (std::vector<float>{1, 2, 3, 7, 4, 5, 6, 8}));
-  EXPECT_EQ(Evaluate(op::UpsampleNearest2x{}, {{{1, 1, 2, 2}, {1, 2, 3, 4}}}),
+  EXPECT_EQ(Evaluate(op::UpsampleNearest2x{}, {{{1, 2, 2, 1}, {1, 2, 3, 4}}}),
             (std::vector<float>{1, 1, 2, 2, 1, 1, 2, 2, 3, 3, 4, 4, 3, 3, 4, 4}));
 }
 
