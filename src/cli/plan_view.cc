@@ -10,7 +10,6 @@
 #include <fmt/format.h>
 
 #include "base/byte_size.h"
-#include "memory/explain.h"
 
 namespace ingot {
 namespace {

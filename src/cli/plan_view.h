@@ -4,8 +4,7 @@
 #include <string>
 
 #include "cli/json.h"
-#include "memory/budget.h"
-#include "memory/plan.h"
+#include "engine/engine.h"
 
 namespace ingot {
 

@@ -20,6 +20,7 @@
 #include "base/status.h"
 #include "devices/device.h"
 #include "memory/budget.h"
+#include "memory/explain.h"
 #include "memory/plan.h"
 #include "pipeline/flux_pipeline.h"
 #include "pipeline/job.h"
