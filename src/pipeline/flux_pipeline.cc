@@ -160,6 +160,7 @@ void FluxPipeline::MakePlan() {
       static_cast<int64_t>(prompts_.size()) * cond + latent * (job_.batch + buffers + 1);
   plan_.carried_bytes = floats * 4 + int64_t{job_.batch} * job_.width * job_.height * 3;
   plan_.fixed_bytes = kFixedBytes;
+  plan_.num_steps = job_.steps;
 }
 
 Result<Record> FluxPipeline::Run(Device& device, const ProgressCallback& progress,
