@@ -99,7 +99,7 @@ std::vector<float> Run(Device& device, const Case& test) {
   for (const Operand& input : test.inputs) {
     shapes.push_back(input.shape);
     dtypes.push_back(input.dtype);
-    inputs.push_back({input.dtype, input.shape, input.bytes.data(), input.scale});
+    inputs.push_back({input.dtype, input.shape, input.bytes.data() + input.offset, input.scale});
   }
   const Shape shape = op::InferShape(test.op, shapes);
   const OpSignature signature{&test.op, shapes, dtypes, shape, DType::kF32};
@@ -153,7 +153,7 @@ void ExpectConforms(const Case& test) {
   ASSERT_NE(reference, nullptr);
   const std::vector<float> expected = Run(*reference, test);
   std::vector<float> first;
-  for (const char* target : {"AVX2", "AVX3"}) {
+  for (const char* target : {"AVX2", "AVX3", "AVX3_DL"}) {
     for (size_t num_threads : {1, 2, 5}) {
       const auto device = OpenDevice({.num_threads = num_threads, .target = target});
       if (device == nullptr) continue;  // this machine has no such level
