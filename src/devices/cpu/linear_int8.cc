@@ -19,6 +19,7 @@
 #include "devices/cpu/linear_rows-inl.h"
 #include "devices/cpu/linear_store-inl.h"
 #include "devices/cpu/simd-inl.h"
+#include "devices/cpu/transpose-inl.h"
 
 #ifndef INGOT_DEVICES_CPU_LINEAR_INT8_ONCE_
 #define INGOT_DEVICES_CPU_LINEAR_INT8_ONCE_
@@ -28,12 +29,11 @@ inline constexpr size_t kScaleK = 256;        // K that share a scale
 inline constexpr size_t kPanelFeatures = 64;  // features of one item of work
 inline constexpr size_t kMaxOutliers = 64;    // K of the outliers' block
 inline constexpr float kOutlierFactor = 6.0f;
-inline constexpr size_t kSliceK = 1024;        // K of one item of the search for outliers
-inline constexpr size_t kQuantizeRows = 32;    // rows of one item of the quantizer
-inline constexpr size_t kPackFeatures = 16;    // features packed together
-inline constexpr size_t kWidthGrid = 64;       // K of the last block is filled up with zeros to this
-inline constexpr float kLeastMax = 1e-30f;     // keeps 127 / max finite
-inline constexpr float kMagic = 0x1.8p23f;     // kMagic + an integer below 2^22 is exact
+inline constexpr size_t kSliceK = 1024;      // K of one item of the search for outliers
+inline constexpr size_t kQuantizeRows = 32;  // rows of one item of the quantizer
+inline constexpr size_t kWidthGrid = 64;     // K of the last block is filled up with zeros to this
+inline constexpr float kLeastMax = 1e-30f;   // keeps 127 / max finite
+inline constexpr float kMagic = 0x1.8p23f;   // kMagic + an integer below 2^22 is exact
 // f32 rows that are read twice (search, quantizer) without leaving L3.
 inline constexpr size_t kBatchBytes = size_t{16} << 20;
 
@@ -91,8 +91,8 @@ struct Int8Layout {
         padded_k(hwy::RoundUpTo(k, kWidthGrid)),
         groups_per_picture(hwy::DivCeil(picture_rows, static_cast<size_t>(kRowGrid))),
         num_groups(rows / picture_rows * groups_per_picture),
-        batch_groups(std::clamp<size_t>(kBatchBytes / (kRowGrid * k * sizeof(float)), 1,
-                                        num_groups)) {}
+        batch_groups(
+            std::clamp<size_t>(kBatchBytes / (kRowGrid * k * sizeof(float)), 1, num_groups)) {}
 
   size_t width(size_t block) const { return std::min(kScaleK, padded_k - block * kScaleK); }
   RowGroup group(size_t idx) const {
@@ -133,8 +133,8 @@ struct Int8Job {
 
   const LinearCall& call;
   Int8Layout layout;
-  uint8_t* slab = nullptr;      // [blocks][rows][width], x + 128
-  float* row_scales = nullptr;  // [blocks][rows]
+  uint8_t* slab = nullptr;       // [blocks][rows][width], x + 128
+  float* row_scales = nullptr;   // [blocks][rows]
   Outliers* outliers = nullptr;  // [groups]
   int32_t* maxima = nullptr;     // [groups of a batch][padded_k], max|x| of channels as bits
   float* norms = nullptr;        // [rows][2]: RowNorm
@@ -170,18 +170,6 @@ constexpr size_t kTileRows = kLanes == 16 ? 12 : 4, kTileVectors = 2;
 constexpr size_t kGroupK = 4 / sizeof(PanelValue);
 constexpr size_t kTileFeatures = kTileVectors * kLanes;
 static_assert(kPanelFeatures % kTileFeatures == 0);
-
-// body(0), ..., body(count - 1), each index a constant: g++ keeps an array of vectors in registers
-// only when no index into it is a variable.
-template <typename Body, size_t... kIndices>
-HWY_INLINE void UnrollIndices(const Body& body, std::index_sequence<kIndices...>) {
-  (body(std::integral_constant<size_t, kIndices>()), ...);
-}
-template <size_t kCount, typename Body>
-HWY_INLINE void Unroll(const Body& body) {
-  UnrollIndices(body, std::make_index_sequence<kCount>());
-}
-#define INGOT_UNROLLED HWY_ATTR __attribute__((always_inline))
 
 PanelBlock CarvePanel(Carver& carver, size_t padded_k, size_t num_blocks) {
   PanelBlock panel;
@@ -313,8 +301,7 @@ void QuantizeRow(const Int8Job& job, const Outliers& outliers, size_t row) {
     const size_t k = block * kScaleK, width = job.layout.width(block);
     const size_t n = std::min(width, job.layout.num_k - k);
     const float* values = MakeRow(job.call, row, norm, k, n, buffer);
-    const bool has_outliers =
-        outlier < outliers.count && outliers.channels[outlier] < k + kScaleK;
+    const bool has_outliers = outlier < outliers.count && outliers.channels[outlier] < k + kScaleK;
     if (has_outliers || n != width) {
       if (values != buffer) std::copy_n(values, n, buffer);
       std::fill(buffer + n, buffer + width, 0.0f);
@@ -417,50 +404,6 @@ float QuantizeRunOfF32(const ConstTensorView& weight, size_t feature, size_t k, 
   return ScaleOfWeights(max, weight.scale).scale;
 }
 
-// quads[i] = in 128-bit block b, dword 4b + i of four rows of bytes that lie `stride` apart.
-HWY_INLINE void TransposeQuads(const DU32& d, hn::Vec<DU32> row0, hn::Vec<DU32> row1,
-                               hn::Vec<DU32> row2, hn::Vec<DU32> row3, hn::Vec<DU32> (&quads)[4]) {
-  const hn::Repartition<uint64_t, DU32> d64;
-  const auto low01 = hn::BitCast(d64, hn::InterleaveLower(d, row0, row1));
-  const auto low23 = hn::BitCast(d64, hn::InterleaveLower(d, row2, row3));
-  const auto high01 = hn::BitCast(d64, hn::InterleaveUpper(d, row0, row1));
-  const auto high23 = hn::BitCast(d64, hn::InterleaveUpper(d, row2, row3));
-  quads[0] = hn::BitCast(d, hn::InterleaveLower(d64, low01, low23));
-  quads[1] = hn::BitCast(d, hn::InterleaveUpper(d64, low01, low23));
-  quads[2] = hn::BitCast(d, hn::InterleaveLower(d64, high01, high23));
-  quads[3] = hn::BitCast(d, hn::InterleaveUpper(d64, high01, high23));
-}
-
-// kLanes dwords of kPackFeatures features of a block, widened where the panel is: the dwords of
-// feature f are `load(f)`. Dword i of all features goes to to + i * kTileFeatures.
-template <class Load>
-HWY_INLINE void TransposeDwords(const Load& load, uint32_t* to) {
-  const DU32 d;
-  constexpr size_t kStep = 4 * kTileFeatures;
-  hn::Vec<DU32> q[4][4];
-  Unroll<4>([&](auto i) INGOT_UNROLLED {
-    TransposeQuads(d, load(4 * i), load(4 * i + 1), load(4 * i + 2), load(4 * i + 3), q[i]);
-  });
-  Unroll<4>([&](auto i) INGOT_UNROLLED {
-    uint32_t* out = to + i * kTileFeatures;
-#if HWY_MAX_BYTES == 64
-    const auto even01 = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(q[1][i]), q[0][i]);
-    const auto odd01 = hn::OddEvenBlocks(q[1][i], hn::SwapAdjacentBlocks(q[0][i]));
-    const auto even23 = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(q[3][i]), q[2][i]);
-    const auto odd23 = hn::OddEvenBlocks(q[3][i], hn::SwapAdjacentBlocks(q[2][i]));
-    hn::Store(hn::ConcatLowerLower(d, even23, even01), d, out);
-    hn::Store(hn::ConcatLowerLower(d, odd23, odd01), d, out + kStep);
-    hn::Store(hn::ConcatUpperUpper(d, even23, even01), d, out + 2 * kStep);
-    hn::Store(hn::ConcatUpperUpper(d, odd23, odd01), d, out + 3 * kStep);
-#else
-    hn::Store(hn::ConcatLowerLower(d, q[1][i], q[0][i]), d, out);
-    hn::Store(hn::ConcatLowerLower(d, q[3][i], q[2][i]), d, out + kLanes);
-    hn::Store(hn::ConcatUpperUpper(d, q[1][i], q[0][i]), d, out + kStep);
-    hn::Store(hn::ConcatUpperUpper(d, q[3][i], q[2][i]), d, out + kStep + kLanes);
-#endif
-  });
-}
-
 // Where the dwords of feature n (of the panel) at K group `group` of a block start.
 HWY_INLINE uint32_t* PanelDwords(std::byte* values, size_t width, size_t n, size_t group) {
   const size_t tile = n / kTileFeatures;
@@ -480,11 +423,11 @@ HWY_INLINE void AddDotProducts(hn::Vec<DI32>& sum, hn::Vec<DI32> x, hn::Vec<DI32
 #endif
 }
 
-// Where sums start, and scales with kMagic in them, of kPackFeatures features from n of a block.
+// Where sums start, and scales with kMagic in them, of kTransposedRows features from n of a block.
 HWY_INLINE void FinishBlock(const PanelBlock& block, size_t width, size_t n) {
   const DF d;
   const DI32 di;
-  for (size_t i = n; i < n + kPackFeatures; i += kLanes) {
+  for (size_t i = n; i < n + kTransposedRows; i += kLanes) {
     const auto scales = hn::Load(d, block.scales + i);
     hn::Store(hn::Mul(scales, hn::Set(d, kMagic)), d, block.offsets + i);
     if constexpr (!kHasDotProduct) continue;
@@ -500,7 +443,7 @@ HWY_INLINE void FinishBlock(const PanelBlock& block, size_t width, size_t n) {
   }
 }
 
-// The block's bytes of kPackFeatures features, kScaleK apart, into the panel.
+// The block's bytes of kTransposedRows features, kScaleK apart, into the panel.
 HWY_INLINE void PackBlock(const int8_t* bytes, const PanelBlock& block, size_t width, size_t n) {
   constexpr size_t kStepK = kLanes * kGroupK;
   const DU32 d;
@@ -515,7 +458,7 @@ HWY_INLINE void PackBlock(const int8_t* bytes, const PanelBlock& block, size_t w
         return hn::BitCast(d, hn::PromoteTo(di16, hn::Load(di8, from)));
       }
     };
-    TransposeDwords(load, PanelDwords(block.values, width, n, k / kGroupK));
+    TransposeDwords(load, PanelDwords(block.values, width, n, k / kGroupK), kTileFeatures);
   }
   FinishBlock(block, width, n);
 }
@@ -531,13 +474,13 @@ PanelBlock BlockOf(const PanelBlock& panel, size_t block) {
 template <class Quantize>
 HWY_INLINE void PackPanel(const Int8Job& job, size_t feature, const PanelBlock& panel,
                           const Quantize& quantize) {
-  alignas(64) int8_t bytes[kPackFeatures * kScaleK];
-  for (size_t n = 0; n < kPanelFeatures; n += kPackFeatures) {
+  alignas(64) int8_t bytes[kTransposedRows * kScaleK];
+  for (size_t n = 0; n < kPanelFeatures; n += kTransposedRows) {
     for (size_t block = 0; block < job.layout.num_blocks; ++block) {
       const PanelBlock to = BlockOf(panel, block);
       const size_t k = block * kScaleK, width = job.layout.width(block);
       const size_t num_k = std::min(width, job.layout.num_k - k);
-      for (size_t i = 0; i < kPackFeatures; ++i) {
+      for (size_t i = 0; i < kTransposedRows; ++i) {
         int8_t* out = bytes + i * kScaleK;
         const bool exists = feature + n + i < job.call.num_features;
         to.scales[n + i] = exists ? quantize(feature + n + i, k, num_k, out) : 0.0f;
@@ -559,7 +502,7 @@ void PackPanel(const Int8Job& job, size_t feature, const PanelBlock& panel) {
       // The same run of the features that are packed next.
       constexpr size_t kRunBytes = kScaleK / Format::kBlockK * Format::kBlockBytes;
       for (size_t i = 0; i < kRunBytes + 63; i += 64) {
-        __builtin_prefetch(run + kPackFeatures * row_bytes + i, 0, 2);
+        __builtin_prefetch(run + kTransposedRows * row_bytes + i, 0, 2);
       }
       return QuantizeRun<Format>(run, n, weight.scale, out);
     });
@@ -596,8 +539,8 @@ void GatherOutliers(const Int8Job& job, const Outliers& outliers, const PanelBlo
     // NaN scales stay: 0 * NaN is one in every weight, and in the features' other blocks.
     const auto scale = hn::Mul(max, hn::Set(d, 1.0f / 127.0f));
     hn::Store(hn::BitCast(d, hn::And(hn::BitCast(di, scale), hn::Set(di, ~3))), d, to.scales + n);
-    const auto factor = hn::IfThenElseZero(hn::Ge(max, hn::Set(d, kLeastMax)),
-                                           hn::Div(hn::Set(d, 127.0f), max));
+    const auto factor =
+        hn::IfThenElseZero(hn::Ge(max, hn::Set(d, kLeastMax)), hn::Div(hn::Set(d, 127.0f), max));
     for (size_t group = 0; group < kMaxOutliers / kGroupK; ++group) {
       auto dwords = hn::Zero(di);
       for (size_t i = 0; i < kGroupK && group * kGroupK + i < outliers.count; ++i) {
@@ -611,7 +554,7 @@ void GatherOutliers(const Int8Job& job, const Outliers& outliers, const PanelBlo
                 PanelDwords(to.values, kMaxOutliers, n, group));
     }
   }
-  for (size_t n = 0; n < kPanelFeatures; n += kPackFeatures) FinishBlock(to, kMaxOutliers, n);
+  for (size_t n = 0; n < kPanelFeatures; n += kTransposedRows) FinishBlock(to, kMaxOutliers, n);
 }
 
 // ---- Products
@@ -677,14 +620,13 @@ HWY_NOINLINE void MultiplyRows(const Sweep& sweep, size_t num_tiles) {
         const auto scales = hn::Load(d, sweep.block.scales + v * kLanes);
         const auto sum = sums[r * kTileVectors + v];
         // kMagic + dot as float, times scale, less kMagic * scale: both round scale * dot once.
-        const auto product =
-            kHasDotProduct
-                ? hn::MulSub(hn::BitCast(d, sum), scales,
-                             hn::Load(d, sweep.block.offsets + v * kLanes))
-                : hn::Mul(hn::ConvertTo(d, sum), scales);
-        hn::Store(kFirst ? hn::Mul(product, row_scale)
-                         : hn::MulAdd(product, row_scale, hn::Load(d, to)),
-                  d, to);
+        const auto product = kHasDotProduct
+                                 ? hn::MulSub(hn::BitCast(d, sum), scales,
+                                              hn::Load(d, sweep.block.offsets + v * kLanes))
+                                 : hn::Mul(hn::ConvertTo(d, sum), scales);
+        hn::Store(
+            kFirst ? hn::Mul(product, row_scale) : hn::MulAdd(product, row_scale, hn::Load(d, to)),
+            d, to);
       });
     });
     rows += kRows * stride;
@@ -796,8 +738,8 @@ void ChooseOutliers(const Int8Job& job, size_t idx, uint64_t* keys) {
   }
   std::nth_element(keys, keys + num_k / 2, keys + num_k, std::greater());
   const float median = std::bit_cast<float>(static_cast<uint32_t>(keys[num_k / 2] >> 32));
-  const uint64_t limit = uint64_t{std::bit_cast<uint32_t>(kOutlierFactor * median)} << 32 |
-                         0xFFFFFFFF;
+  const uint64_t limit =
+      uint64_t{std::bit_cast<uint32_t>(kOutlierFactor * median)} << 32 | 0xFFFFFFFF;
   Outliers& outliers = job.outliers[job.batch_begin + idx];
   const size_t num_candidates = std::min(kMaxOutliers, num_k / 2);
   std::nth_element(keys, keys + num_candidates, keys + num_k / 2, std::greater());
@@ -828,6 +770,7 @@ void RunLinearInt8(const LinearCall& call, std::span<std::byte> workspace, Threa
   job.stop = &stop;
   // Lambdas capture one reference: more would make std::function allocate (promise P3).
   pool.ParallelFor(hwy::DivCeil(call.num_rows, kQuantizeRows), [&job](size_t item, size_t) {
+    if (job.stop->stop_requested()) return;
     HWY_DYNAMIC_DISPATCH(TakeNorms)(job, item);
   });
   for (; job.batch_begin < job.layout.num_groups; job.batch_begin += job.layout.batch_groups) {
