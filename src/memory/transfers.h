@@ -5,13 +5,11 @@
 #include <span>
 #include <vector>
 
+#include "base/file.h"
 #include "base/status.h"
 #include "devices/device.h"
 
 namespace ingot {
-
-// Alignment of what a direct read writes, in memory and in the file.
-inline constexpr int64_t kPageBytes = 4096;
 
 // One weight of a run; steps are the indices of the run's ops.
 struct WeightUse {
