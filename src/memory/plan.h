@@ -10,12 +10,16 @@ namespace ingot {
 
 struct PhasePlan {
   std::string name;            // "clip", "t5", "sampling", "decode", …
-  int64_t arena_bytes = 0;     // activations and workspace, as laid out
+  int64_t arena_bytes = 0;     // activations and workspace, as laid out; staging of weights
   int64_t max_live_bytes = 0;  // lower bound of arena_bytes for this graph
-  int64_t resident_bytes = 0;  // weights in memory
-  int64_t streamed_bytes = 0;  // weights read from files during the phase
+  int64_t resident_bytes = 0;  // weights that stay
+  int64_t ring_bytes = 0;      // through which the others stream
+  int64_t num_runs = 1;
+  int64_t num_loads = 0;       // weights read in a run after the first
+  int64_t run_bytes = 0;       // that these have in the file
+  int64_t streamed_bytes = 0;  // weights read from files in all runs; rows of tables not counted
 
-  int64_t peak_bytes() const { return arena_bytes + resident_bytes; }
+  int64_t peak_bytes() const { return arena_bytes + resident_bytes + ring_bytes; }
 };
 
 // Phases run one after the other and share nothing but `carried_bytes`.

@@ -54,20 +54,20 @@ double GoldenModel::MaxRelativeError(Graph graph, CpuKernels kernels) const {
   const std::unique_ptr<Device> device =
       Must(OpenCpuDevice({.num_threads = 1, .kernels = kernels, .target = {}}));
   const Program program = Must(Program::Compile(std::move(graph), weights_, *device));
-  Execution execution = Must(Execution::Load(program, *device, {}));
+  const auto execution = Must(Execution::Start(program, *device));
   for (const Node& node : program.graph().nodes()) {
     const auto* input = std::get_if<op::Input>(&node.op);
     if (input == nullptr) continue;
-    const TensorView view = execution.Input(input->name);
+    const TensorView view = execution->Input(input->name);
     const TensorEntry& golden = Golden(input->name);
     INGOT_CHECK(golden.shape == view.shape && golden.dtype == view.dtype);
     INGOT_CHECK(file_->ReadTensor(golden, {view.data, static_cast<size_t>(view.num_bytes())}).ok());
   }
-  INGOT_CHECK(execution.Run({}).ok());
+  INGOT_CHECK(execution->Run({}).ok());
   double error = 0;
   for (const Graph::Output& output : program.graph().outputs()) {
     const TensorEntry& golden = Golden(output.name);
-    const ConstTensorView found = execution.Output(output.name);
+    const ConstTensorView found = execution->Output(output.name);
     INGOT_CHECK(golden.shape == found.shape && golden.dtype == DType::kF32);
     std::vector<float> expected(static_cast<size_t>(golden.shape.num_elements()));
     INGOT_CHECK(file_->ReadTensor(golden, std::as_writable_bytes(std::span(expected))).ok());
