@@ -163,6 +163,7 @@ int CpuDevice::AliasOf(const op::Op& op) const {
 Status CpuDevice::Run(const OpCall& call, std::stop_token stop) {
   if (stop.stop_requested()) return Cancelled("cancelled by the caller");
   INGOT_RETURN_IF_ERROR(CheckIndices(call));
+  pool_.set_stop(stop);
   std::visit(
       [&]<typename T>(const T& op) {
         if constexpr (kIsView<T>) {
@@ -175,7 +176,7 @@ Status CpuDevice::Run(const OpCall& call, std::stop_token stop) {
         }
       },
       *call.op);
-  return {};
+  return stop.stop_requested() ? Cancelled("cancelled by the caller") : Status();
 }
 
 }  // namespace
