@@ -100,8 +100,8 @@ Graph Layers(int num_layers) {
     const int64_t hidden = 256 * (1 + i * 5 % 4);
     Value y = g.RmsNorm(x, g.Weight(layer, "norm", {kWidth}), 1e-6f);
     y = g.GeluTanh(g.Linear(layer / "up", y, hidden));
-    y = g.Linear(layer / "down", y, kWidth, /*bias=*/false);
-    if (i >= 1 && i <= 3) y = g.Linear(w / "shared", y, kWidth, /*bias=*/false);
+    y = g.Linear(layer / "down", y, kWidth, {.bias = false});
+    if (i >= 1 && i <= 3) y = g.Linear(w / "shared", y, kWidth, {.bias = false});
     x = g.Add(x, y);
   }
   g.MarkOutput("y", x);
