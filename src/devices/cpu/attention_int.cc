@@ -221,6 +221,14 @@ HWY_INLINE VF LoadRow(const float* row, size_t i, size_t n) {
   return i < n ? LoadFirst(kF, row + i, n - i) : hn::Zero(kF);
 }
 
+// Rows of a head lie pages apart, where the hardware does not look ahead: without this
+// packing waits on memory (10 % of attention over 1280 tokens on Zen 5).
+constexpr size_t kRowsAhead = 12;
+HWY_INLINE void PrefetchRow(const HeadRows& rows, size_t row, size_t n) {
+  if (row >= rows.count) return;
+  for (size_t i = 0; i < n; i += kLine) __builtin_prefetch(rows.data + row * rows.stride + i);
+}
+
 int32_t LargestMagnitudeBits(const float* row, size_t n) {
   VI largest = hn::Zero(kI);
   for (size_t i = 0; i < n; i += kLanes) {
@@ -278,6 +286,7 @@ void PackKeys(const HeadLayout& to, const HeadRows& keys, size_t head_dim, int l
         to.key_shifts[key] = -kInfinity;
         continue;
       }
+      PrefetchRow(keys, key + kRowsAhead, head_dim);
       const float* row = keys.data + key * keys.stride;
       const Scale scale = ScaleFor(LargestMagnitudeBits(row, head_dim), largest);
       const int32_t sum = Quantize(row, head_dim, to.dim, scale.inverse, 0, rows + i * to.dim);
@@ -322,6 +331,7 @@ void PackValues(const HeadLayout& to, const HeadRows& values, size_t head_dim, c
   std::fill_n(amax, to.dim, 0);
   std::fill_n(sums, to.dim, 0);
   for (size_t key = 0; key < count; ++key) {
+    PrefetchRow(values, begin + key + kRowsAhead, head_dim);
     for (size_t c = 0; c < to.dim; c += kLanes) {
       const VI bits = MagnitudeBits(LoadRow(data + key * values.stride, c, head_dim));
       hn::Store(hn::Max(hn::Load(kI, amax + c), bits), kI, amax + c);
@@ -365,9 +375,11 @@ void PackQueries(const IntQueries& block, size_t head_dim, size_t dim, int large
   constexpr int32_t kOffset = Kept::kPerDword == 4 ? 128 : 0;
   const size_t depth = dim / Kept::kPerDword;
   alignas(64) Query row[kMaxIntHeadDim];
+  for (size_t i = 0; i < kRowsAhead; ++i) PrefetchRow(block.queries, i, head_dim);
   for (size_t i = 0; i < kQueryBlock; ++i) {
     scratch.query_scales()[i] = 1.0f;
     if (i < block.queries.count) {
+      PrefetchRow(block.queries, i + kRowsAhead, head_dim);
       const float* x = block.queries.data + i * block.queries.stride;
       const Scale scale = ScaleFor(LargestMagnitudeBits(x, head_dim), largest);
       Quantize(x, head_dim, dim, scale.inverse, kOffset, row);
@@ -642,6 +654,9 @@ void StoreOutputs(const IntQueries& block, const HeadLayout& head, size_t head_d
     const VF factor = hn::Set(kF, 1.0f / scratch.running_sum()[row] + finite);
     const float* sums = scratch.sums + row * head.dim;
     float* out = block.out + row * block.out_stride;
+    for (size_t c = 0; row + kRowsAhead < block.queries.count && c < head_dim; c += kLine) {
+      __builtin_prefetch(out + kRowsAhead * block.out_stride + c, 1);
+    }
     size_t c = 0;
     for (; c + kLanes <= head_dim; c += kLanes) {
       hn::StoreU(hn::Mul(hn::Load(kF, sums + c), factor), kF, out + c);
