@@ -114,7 +114,8 @@ class Work {
 HeadRows Work::CopiedRows(size_t head, size_t input_idx) const {
   if (!dims_.is_packed()) return Rows(input_idx, head);
   const float* data = reinterpret_cast<const float*>(PackedMemory(head));
-  return {data + (input_idx - 1) * dims_.num_keys * dims_.head_dim, dims_.head_dim, dims_.num_keys};
+  const size_t stride = dims_.copied_stride();
+  return {data + (input_idx - 1) * dims_.num_keys * stride, stride, dims_.num_keys};
 }
 
 void Work::Pack(size_t item, size_t thread_idx) const {

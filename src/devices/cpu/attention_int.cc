@@ -11,6 +11,7 @@
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 
 #include "devices/cpu/simd-inl.h"
+#include "devices/cpu/transpose-inl.h"
 
 #ifndef INGOT_DEVICES_CPU_ATTENTION_INT_ONCE_
 #define INGOT_DEVICES_CPU_ATTENTION_INT_ONCE_
@@ -250,23 +251,6 @@ int32_t Quantize(const float* row, size_t n, size_t padded, float inverse, int32
   return hn::GetLane(hn::SumOfLanes(kI, sum));
 }
 
-// Transposes 4 x 4 dwords; rows `from_stride` and `to_stride` apart.
-HWY_INLINE void Transpose4x4(const int32_t* from, size_t from_stride, int32_t* to,
-                             size_t to_stride) {
-  const hn::Full128<int32_t> d;
-  const hn::Full128<int64_t> wide;
-  const auto r0 = hn::LoadU(d, from), r1 = hn::LoadU(d, from + from_stride);
-  const auto r2 = hn::LoadU(d, from + 2 * from_stride), r3 = hn::LoadU(d, from + 3 * from_stride);
-  const auto low01 = hn::BitCast(wide, hn::InterleaveLower(d, r0, r1));
-  const auto low23 = hn::BitCast(wide, hn::InterleaveLower(d, r2, r3));
-  const auto high01 = hn::BitCast(wide, hn::InterleaveUpper(d, r0, r1));
-  const auto high23 = hn::BitCast(wide, hn::InterleaveUpper(d, r2, r3));
-  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(wide, low01, low23)), d, to);
-  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(wide, low01, low23)), d, to + to_stride);
-  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(wide, high01, high23)), d, to + 2 * to_stride);
-  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(wide, high01, high23)), d, to + 3 * to_stride);
-}
-
 template <class Kept>
 void PackKeys(const HeadLayout& to, const HeadRows& keys, size_t head_dim, int largest,
               size_t block, std::byte* scratch) {
@@ -297,12 +281,7 @@ void PackKeys(const HeadLayout& to, const HeadRows& keys, size_t head_dim, int l
     }
     const int32_t* from = reinterpret_cast<const int32_t*>(rows);
     int32_t* group = to.BlockKeys(block) + first / kKeyGroup * kKeyGroup * depth;
-    for (size_t i = 0; i < kRows; i += 4) {
-      for (size_t d = 0; d < depth; d += 4) {
-        Transpose4x4(from + i * depth + d, depth, group + d * kKeyGroup + first % kKeyGroup + i,
-                     kKeyGroup);
-      }
-    }
+    Transpose(from, depth, kRows, depth, group + first % kKeyGroup, kKeyGroup);
   }
   to.taints[block] = taint;
 }
