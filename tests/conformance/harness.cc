@@ -125,7 +125,7 @@ std::vector<float> Run(Device& device, const Case& test, Layout layout = Layout:
     const Operand& input = test.inputs[i];
     shapes.push_back(input.shape);
     dtypes.push_back(input.dtype);
-    inputs.push_back({input.dtype, input.shape, input.bytes.data(), input.scale});
+    inputs.push_back({input.dtype, input.shape, input.bytes.data() + input.offset, input.scale});
     const int64_t run = RunElements(device, test, i, layout);
     if (run == 0) continue;
     in_runs[i] = InRuns(input.bytes, static_cast<size_t>(NumBytes(input.dtype, {run})));

@@ -17,6 +17,7 @@ struct Operand {
   Shape shape;
   float scale = 1.0f;
   std::vector<std::byte> bytes;
+  size_t offset = 0;  // of the first element in `bytes`
 };
 
 // The same for the same seed. F32: uniform in [-1, 1); types with QuantizeRow: those values

@@ -7,6 +7,7 @@
 #include "base/thread_pool.h"
 #include "devices/cpu/arena.h"
 #include "devices/cpu/attention.h"
+#include "devices/cpu/conv.h"
 #include "devices/cpu/cpu_target.h"
 #include "devices/cpu/dequantize.h"
 #include "devices/cpu/elementwise.h"
@@ -33,11 +34,16 @@ template <typename T>
 concept HasWorkspace = requires(const T& op, const OpSignature& signature) {
   cpu::WorkspaceBytes(op, signature, 1);
 };
-// A kernel takes views in runs where it declares cpu::AcceptsRuns, and writes over an operand where
-// it declares cpu::AliasOf; the reference takes runs everywhere and writes over none.
+// A kernel takes views in runs where it declares cpu::AcceptsRuns, strips where it declares
+// cpu::AcceptsStrips, and writes over an operand where it declares cpu::AliasOf; the reference
+// takes runs everywhere, no strips, and writes over none.
 template <typename T>
 concept HasRuns = requires(const T& op) {
   { cpu::AcceptsRuns(op, 0) } -> std::same_as<bool>;
+};
+template <typename T>
+concept HasStrips = requires(const T& op) {
+  { cpu::AcceptsStrips(op) } -> std::same_as<bool>;
 };
 template <typename T>
 concept HasAlias = requires(const T& op) {
@@ -103,6 +109,7 @@ class CpuDevice final : public Device {
   Status Supports(const OpSignature& signature) const override;
   bool AcceptsRuns(const op::Op& op, int input_idx) const override;
   int AliasOf(const op::Op& op) const override;
+  bool AcceptsStrips(const op::Op& op) const override;
   int64_t WorkspaceBytes(const OpSignature& signature) const override;
   Status Run(const OpCall& call, std::stop_token stop) override;
 
@@ -157,6 +164,16 @@ int CpuDevice::AliasOf(const op::Op& op) const {
       []<typename T>(const T& o) {
         if constexpr (HasAlias<T>) return cpu::AliasOf(o);
         return -1;
+      },
+      op);
+}
+
+bool CpuDevice::AcceptsStrips(const op::Op& op) const {
+  if (kernels_ == CpuKernels::kReference) return false;
+  return std::visit(
+      []<typename T>(const T& o) {
+        if constexpr (HasStrips<T>) return cpu::AcceptsStrips(o);
+        return false;
       },
       op);
 }

@@ -4,6 +4,7 @@
 
 #include "devices/cpu/dequantize.h"
 #include "devices/cpu/gemm.h"
+#include "devices/cpu/linear_int16.h"
 #include "devices/cpu/reference/reference.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -112,11 +113,20 @@ namespace ingot::cpu {
 
 HWY_EXPORT(RunPanel);
 
-int64_t WorkspaceBytes(const op::Linear&, const OpSignature&, size_t num_threads) {
+int64_t WorkspaceBytes(const op::Linear& op, const OpSignature& signature, size_t num_threads) {
+  if (op.compute == op::Compute::kI16) {
+    const Shape& weight = signature.input_shapes[static_cast<size_t>(op::OperandsOf(op).weight)];
+    return LinearInt16WorkspaceBytes(
+        static_cast<size_t>(signature.output_shape.num_elements() / weight[0]),
+        static_cast<size_t>(weight[1]), num_threads);
+  }
   return static_cast<int64_t>(num_threads * sizeof(GemmScratch));
 }
 
 void Run(const op::Linear& op, const OpCall& call, ThreadPool& pool) {
+  if (op.compute == op::Compute::kI16) {
+    return RunLinearInt16(MakeLinearCall(op, call), call.workspace, pool, {});
+  }
   if (op.prologue != op::Prologue::kNone || op.epilogue != op::Epilogue::kNone) {
     return reference::Run(op, call, pool);
   }

@@ -19,6 +19,7 @@ int64_t WorkspaceBytes(const op::Linear& op, const OpSignature& signature, size_
 void Run(const op::Linear& op, const OpCall& call, ThreadPool& pool);
 
 inline bool AcceptsRuns(const op::Linear&, int) { return false; }
+inline bool AcceptsStrips(const op::Linear&) { return false; }
 inline int AliasOf(const op::Linear&) { return -1; }
 
 }  // namespace ingot::cpu
