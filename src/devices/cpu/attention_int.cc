@@ -78,8 +78,7 @@ struct HeadLayout {
         key_starts(reinterpret_cast<int32_t*>(key_shifts + num_keys)),
         value_scales(reinterpret_cast<float*>(key_starts + num_keys)),
         value_shifts(value_scales + num_blocks * dim),
-        taints(value_shifts + num_blocks * dim),
-        end(taints + num_blocks) {}
+        taints(value_shifts + num_blocks * dim) {}
 
   // Keys of a block with its padding, [group of 64][depth in dwords][64].
   int32_t* BlockKeys(size_t block) const { return keys + block * kKeyBlock * dim / dword_elements; }
@@ -98,7 +97,6 @@ struct HeadLayout {
   float* value_scales;  // [num_blocks, dim]: output = product * scale + shift
   float* value_shifts;  // what P - p_center lacks: p_center * (sum of the integers) * scale
   float* taints;        // [num_blocks]: NaN if a key of the block is not finite, else 0
-  float* end;
 };
 
 // Working memory of one thread.
@@ -110,8 +108,8 @@ struct Scratch {
         queries(reinterpret_cast<int32_t*>(sums + kQueryBlock * RoundUp(head_dim, kLine))),
         lane_maxima(reinterpret_cast<float*>(queries + kQueryBlock * RoundUp(head_dim, kLine) / 2)),
         rows(lane_maxima + kQueryBlock * kLine) {}
-  std::byte* end() const { return reinterpret_cast<std::byte*>(rows + 7 * kQueryBlock); }
 
+  static constexpr size_t kRowArrays = 7;
   float* query_scales() const { return rows; }
   float* block_max() const { return rows + kQueryBlock; }
   float* running_max() const { return rows + 2 * kQueryBlock; }
@@ -717,14 +715,14 @@ HWY_EXPORT(PackBlock);
 HWY_EXPORT(AttendBlock);
 
 size_t PackedHead::NumBytes(size_t num_keys, size_t head_dim) {
-  const PackedHead at_null = {nullptr, num_keys, head_dim};
-  const HeadLayout layout(at_null, 2);
-  return RoundUp(static_cast<size_t>(layout.end - static_cast<float*>(nullptr)) * sizeof(float),
-                 64);
+  const size_t dim = RoundUp(head_dim, kLine), keys = RoundUp(num_keys, kKeyGroup);
+  const size_t blocks = RoundUp(num_keys, kKeyBlock) / kKeyBlock;
+  return RoundUp(keys * (4 * dim + 12) + blocks * (8 * dim + 4), 64);
 }
 
 size_t IntScratchBytes(size_t head_dim) {
-  return static_cast<size_t>(Scratch(nullptr, head_dim).end() - static_cast<std::byte*>(nullptr));
+  const size_t dim = RoundUp(head_dim, kLine);
+  return kQueryBlock * (6 * kKeyBlock + 6 * dim + sizeof(float) * (kLine + Scratch::kRowArrays));
 }
 
 void PackKeyBlock(op::Compute compute, const PackedHead& head, const HeadRows& keys,
