@@ -254,8 +254,8 @@ void PackKeys(const HeadLayout& to, const HeadRows& keys, size_t head_dim, int l
               size_t block, std::byte* scratch) {
   using Key = typename Kept::Key;
   constexpr size_t kRows = 16;
-  Key* rows = reinterpret_cast<Key*>(scratch);  // [kRows][dim]
   const size_t depth = to.dim / Kept::kPerDword;
+  int32_t* rows = reinterpret_cast<int32_t*>(scratch);  // [kRows][depth]
   const size_t begin = block * kKeyBlock, size = to.BlockSize(block);
   float taint = 0.0f;
   for (size_t first = 0; first < size; first += kRows) {
@@ -263,7 +263,7 @@ void PackKeys(const HeadLayout& to, const HeadRows& keys, size_t head_dim, int l
       const size_t key = begin + first + i;
       to.key_starts[key] = 0;
       if (key >= keys.count) {
-        std::fill_n(rows + i * to.dim, to.dim, Key{0});
+        std::fill_n(rows + i * depth, depth, 0);
         to.key_scales[key] = 0.0f;
         to.key_shifts[key] = -kInfinity;
         continue;
@@ -271,15 +271,16 @@ void PackKeys(const HeadLayout& to, const HeadRows& keys, size_t head_dim, int l
       PrefetchRow(keys, key + kRowsAhead, head_dim);
       const float* row = keys.data + key * keys.stride;
       const Scale scale = ScaleFor(LargestMagnitudeBits(row, head_dim), largest);
-      const int32_t sum = Quantize(row, head_dim, to.dim, scale.inverse, 0, rows + i * to.dim);
-      if (Kept::kPerDword == 4) to.key_starts[key] = -128 * sum;
+      const int32_t sum = Quantize(row, head_dim, to.dim, scale.inverse, 0,
+                                   reinterpret_cast<Key*>(rows + i * depth));
+      // In 64 bits: of a key that is not finite the sum is anything.
+      if (Kept::kPerDword == 4) to.key_starts[key] = static_cast<int32_t>(-128 * int64_t{sum});
       to.key_scales[key] = scale.scale;
       to.key_shifts[key] = 0.0f;
       if (scale.scale != scale.scale) taint = kNan;
     }
-    const int32_t* from = reinterpret_cast<const int32_t*>(rows);
     int32_t* group = to.BlockKeys(block) + first / kKeyGroup * kKeyGroup * depth;
-    Transpose(from, depth, kRows, depth, group + first % kKeyGroup, kKeyGroup);
+    Transpose(rows, depth, kRows, depth, group + first % kKeyGroup, kKeyGroup);
   }
   to.taints[block] = taint;
 }
@@ -290,8 +291,10 @@ template <class Kept>
 HWY_INLINE VI Combine(const VI (&x)[Kept::kPerDword]) {
   constexpr int kBits = 32 / Kept::kPerDword;
   VI dwords = x[0];
-  Unrolled<Kept::kPerDword - 1>(
-      INGOT_UNROLLED(i) { dwords = hn::Or(dwords, hn::ShiftLeft<kBits*(i + 1)>(x[i + 1])); });
+  Unrolled<Kept::kPerDword - 1>(INGOT_UNROLLED(i) {
+    constexpr int kShift = kBits * (i + 1);
+    dwords = hn::Or(dwords, hn::ShiftLeft<kShift>(x[i + 1]));
+  });
   return dwords;
 }
 
@@ -340,8 +343,9 @@ void PackValues(const HeadLayout& to, const HeadRows& values, size_t head_dim, c
     }
   }
   for (size_t c = 0; c < to.dim; ++c) {
-    to.value_shifts[block * to.dim + c] =
-        static_cast<float>(levels.p_center * sums[c]) * to.value_scales[block * to.dim + c];
+    to.value_shifts[block * to.dim + c] = static_cast<float>(levels.p_center) *
+                                          static_cast<float>(sums[c]) *
+                                          to.value_scales[block * to.dim + c];
   }
 }
 
@@ -351,7 +355,7 @@ void PackQueries(const IntQueries& block, size_t head_dim, size_t dim, int large
   using Query = typename Kept::Query;
   constexpr int32_t kOffset = Kept::kPerDword == 4 ? 128 : 0;
   const size_t depth = dim / Kept::kPerDword;
-  alignas(64) Query row[kMaxIntHeadDim];
+  alignas(64) int32_t row[kMaxIntHeadDim / 2];
   for (size_t i = 0; i < kRowsAhead; ++i) PrefetchRow(block.queries, i, head_dim);
   for (size_t i = 0; i < kQueryBlock; ++i) {
     scratch.query_scales()[i] = 1.0f;
@@ -359,21 +363,20 @@ void PackQueries(const IntQueries& block, size_t head_dim, size_t dim, int large
       PrefetchRow(block.queries, i + kRowsAhead, head_dim);
       const float* x = block.queries.data + i * block.queries.stride;
       const Scale scale = ScaleFor(LargestMagnitudeBits(x, head_dim), largest);
-      Quantize(x, head_dim, dim, scale.inverse, kOffset, row);
+      Quantize(x, head_dim, dim, scale.inverse, kOffset, reinterpret_cast<Query*>(row));
       scratch.query_scales()[i] = scale.scale * (block.scale * kLog2E);
     } else {
-      std::fill_n(row, dim, Query{kOffset});
+      std::fill_n(row, depth, 0);  // no output is stored
     }
     int32_t* to = scratch.queries + i / kTileRows * kTileRows * depth + i % kTileRows;
-    const int32_t* from = reinterpret_cast<const int32_t*>(row);
-    for (size_t d = 0; d < depth; ++d) to[d * kTileRows] = from[d];
+    for (size_t d = 0; d < depth; ++d) to[d * kTileRows] = row[d];
   }
 }
 
 // --- Tiles ---
 
 // sums[r, c] += over i < n of a[i * kStep + r * kRowStep] * b[i, c], products of dwords;
-// b in rows of `b_stride` dwords. n is a multiple of 4.
+// b in rows of `b_stride` dwords. n is even.
 template <class Kept, size_t kVectors, size_t kStep, size_t kRowStep>
 HWY_INLINE void MultiplyTile(const int32_t* a, const int32_t* b, size_t b_stride, size_t n,
                              VI (&sums)[kTileRows * kVectors]) {
