@@ -25,18 +25,19 @@ inline constexpr size_t kScaleK = 256;        // K that share a scale
 inline constexpr size_t kPanelFeatures = 64;  // features of one item of work
 // Rows whose partial sums stay in L2 (96 KiB) while the blocks of K pass.
 inline constexpr size_t kChunkRows = 384;
-inline constexpr size_t kRowPadding = 12;  // a multiple of the tile's rows on every level
-inline constexpr size_t kQuantizeRows = 16;
-inline constexpr size_t kRuns = 16;
+inline constexpr size_t kTileRows = 6;
+static_assert(kChunkRows % kTileRows == 0);
+inline constexpr size_t kQuantizeRows = 16;  // of one item of work
+inline constexpr size_t kRuns = 16;          // runs of kScaleK quantized together
 inline constexpr size_t kGroupBytes = size_t{26} << 20;
 
 // Largest |q| of x, and largest sum|q| of a block of a feature.
-inline constexpr float kMaxX = 4095.0f;
-inline constexpr int32_t kMaxWeightSum = std::numeric_limits<int32_t>::max() / 4095;
-// What the scale aims at: rounding adds 1/2 to each |q|, the f32 sum that the scale is made from is
-// within 2^-18 of itself (2 here).
+inline constexpr int32_t kMaxX = 4095;
+inline constexpr int32_t kMaxWeightSum = std::numeric_limits<int32_t>::max() / kMaxX;
+// What the scale aims at: rounding adds up to 1/2 to each |q|; the f32 sum that the scale is made
+// of is off by 2^-19 of itself at most, 1 here.
 inline constexpr float kWeightSum = static_cast<float>(kMaxWeightSum - kScaleK / 2 - 32);
-// Bounds of max|v|: the lower keeps 1 / s finite, the upper sums of weights.
+// Bounds of max|v|: the lower keeps 1 / s finite, the upper sum|v|.
 inline constexpr float kLeastMax = 0x1p-100f;
 inline constexpr float kGreatestWeight = 0x1p100f;
 
@@ -50,10 +51,9 @@ struct Int16Scratch {
 struct Int16Workspace {
   Int16Workspace(size_t num_rows, size_t num_k)
       : num_blocks(hwy::DivCeil(num_k, kScaleK)),
-        group_rows(
-            std::min(hwy::RoundUpTo(num_rows, kRowPadding),
-                     std::max<size_t>(kGroupBytes / (num_blocks * kScaleK * 2) / kRowPadding, 1) *
-                         kRowPadding)),
+        group_rows(std::min(
+            hwy::RoundUpTo(num_rows, kTileRows),
+            std::max<size_t>(kGroupBytes / (num_blocks * kScaleK * 2) / kTileRows, 1) * kTileRows)),
         slab_bytes(num_blocks * group_rows * kScaleK * sizeof(int16_t)),
         slab_scales_bytes(
             hwy::RoundUpTo(num_blocks * group_rows * sizeof(float), size_t{kTensorAlignment})),
@@ -110,13 +110,11 @@ using DI32 = hn::ScalableTag<int32_t>;
 using DI16 = hn::ScalableTag<int16_t>;
 constexpr size_t kLanes = HWY_MAX_BYTES / sizeof(float);
 
-// A tile's sums fill the 32 registers of AVX-512 or the 16 of AVX2, but for the weights (kVectors),
+// A tile's sums fill the 32 registers of AVX-512 or the 16 of AVX2 but for the weights (kVectors),
 // one pair of x and one product.
-constexpr size_t kTileRows = kLanes == 16 ? 6 : 4;
 constexpr size_t kVectors = kLanes == 16 ? 4 : 2;
 constexpr size_t kTileFeatures = kVectors * kLanes;
-static_assert(kPanelFeatures % kTileFeatures == 0 && kRowPadding % kTileRows == 0 &&
-              kChunkRows % kTileRows == 0);
+static_assert(kPanelFeatures % kTileFeatures == 0 && kTileFeatures % kRuns == 0);
 
 // body(0), ..., body(count - 1), each index a constant: g++ keeps an array of vectors in registers
 // only when no index into it is a variable.
@@ -217,7 +215,9 @@ HWY_INLINE void QuantizeRuns(Runs& runs, size_t num_runs, const Limit& limit) {
   }
 }
 
-float LimitOfX(const Magnitude& magnitude) { return std::isfinite(magnitude.max) ? kMaxX : 0.0f; }
+float LimitOfX(const Magnitude& magnitude) {
+  return std::isfinite(magnitude.max) ? static_cast<float>(kMaxX) : 0.0f;
+}
 
 float LimitOfWeights(const Magnitude& magnitude) {
   if (!(magnitude.max < kGreatestWeight)) return 0.0f;
@@ -363,13 +363,16 @@ void PackPanel(const Int16Job& job, size_t panel_begin, const Int16Scratch& scra
 
 // ---- Products
 
+// sum += x0 * w0 + x1 * w1 of each pair. With intrinsics g++ 12 copies and spills sums.
 HWY_INLINE void AddProducts(hn::Vec<DI32>& sum, hn::Vec<DI16> x, hn::Vec<DI16> w) {
 #if HWY_TARGET == HWY_AVX3_DL
-  // By the intrinsic g++ 12 copies and spills sums.
   asm("vpdpwssd %2, %1, %0" : "+v"(sum.raw) : "v"(x.raw), "v"(w.raw));
 #else
-  auto unused = hn::Zero(DI32());
-  sum = hn::ReorderWidenMulAccumulate(DI32(), x, w, sum, unused);
+  hn::Vec<DI32> products;
+  asm("vpmaddwd %3, %2, %1\n\t"
+      "vpaddd %1, %0, %0"
+      : "+v"(sum.raw), "=&v"(products.raw)
+      : "v"(x.raw), "v"(w.raw));
 #endif
 }
 
@@ -492,7 +495,7 @@ void RunLinearInt16(const LinearCall& call, std::span<std::byte> workspace, Thre
     job.group_begin = begin;
     job.group_rows = std::min(job.layout.group_rows, call.num_rows - begin);
     // One captured reference: more would make std::function allocate (promise P3).
-    pool.ParallelFor(hwy::DivCeil(hwy::RoundUpTo(job.group_rows, kRowPadding), kQuantizeRows),
+    pool.ParallelFor(hwy::DivCeil(hwy::RoundUpTo(job.group_rows, kTileRows), kQuantizeRows),
                      [&job](size_t item, size_t) {
                        if (job.stop->stop_requested()) return;
                        HWY_DYNAMIC_DISPATCH(QuantizeRows)(job, item);
