@@ -1,13 +1,13 @@
 // `ingot run` and `ingot plan`.
 #include <cstdio>
 #include <filesystem>
-#include <thread>
 
 #include "base/byte_size.h"
 #include "cli/commands.h"
 #include "cli/json.h"
 #include "cli/models_dir.h"
 #include "cli/progress_bar.h"
+#include "cli/threads.h"
 #include "engine/engine.h"
 
 namespace ingot {
@@ -46,6 +46,7 @@ Result<Job> JobFromFlags(const JobFlags& flags) {
                      .sampler = IfGiven(flags.sampler),
                      .scheduler = IfGiven(flags.scheduler),
                      .rng = IfGiven(flags.rng),
+                     .precision = IfGiven(flags.precision),
                      .cfg_scale = flags.cfg,
                      .distilled_guidance = flags.guidance};
   if (!flags.size.empty()) INGOT_RETURN_IF_ERROR(ParseSize(flags.size, request));
@@ -53,12 +54,8 @@ Result<Job> JobFromFlags(const JobFlags& flags) {
 }
 
 Result<Engine> OpenEngine(const JobFlags& flags) {
-  const int threads =
-      flags.threads.value_or(static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
-  if (threads < 1 || threads > 1024) {
-    return InvalidArgument("--threads: expected a number from 1 to 1024, found {}", threads);
-  }
-  return Engine::Open({.num_threads = static_cast<size_t>(threads)});
+  INGOT_ASSIGN_OR_RETURN(const size_t num_threads, NumThreads(flags.threads));
+  return Engine::Open({.num_threads = num_threads});
 }
 
 Result<std::optional<int64_t>> MemoryBudget(const JobFlags& flags) {
@@ -79,6 +76,7 @@ Json ToJson(const Job& job) {
           {"sampler", job.sampler->name},
           {"scheduler", job.scheduler->label},
           {"rng", job.rng == Rng::kCpu ? "cpu" : "nv"},
+          {"precision", Name(job.precision)},
           {"cfg", job.cfg_scale},
           {"guidance", job.distilled_guidance},
           {"min_text_tokens", job.min_text_tokens},

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/stopwatch.h"
+#include "graph/passes/fuse.h"
 #include "library/tokenizers.h"
 #include "models/flux/flux.h"
 #include "runtime/execution.h"
@@ -41,6 +42,21 @@ Result<Execution> LoadMeasured(const Program& program, Device& device, std::stop
   return execution;
 }
 
+// Inputs that hold of all evaluations before the first; "img" is the latent's.
+constexpr const char* kVarying = "img";
+constexpr const char* kStepwise = "timesteps";
+
+Result<Program> CompileNetwork(const Graph& graph, const Component& component, Precision precision,
+                               const Device& device) {
+  const auto dtype_of = [&](std::string_view name) {
+    const auto found = component.tensors.by_name.find(name);
+    // One that lacks is told by Program::Compile.
+    return found != component.tensors.by_name.end() ? found->second->dtype : DType::kF32;
+  };
+  return Program::Compile(SetPrecision(Fuse(graph), precision, dtype_of), component.tensors,
+                          device);
+}
+
 // The sigmas fall; only the last may be 0.
 float LeastPositive(std::span<const float> sigmas) {
   return sigmas.back() > 0.0f ? sigmas.back() : sigmas[sigmas.size() - 2];
@@ -61,6 +77,7 @@ std::vector<uint8_t> ToRgb8(std::span<const float> x) {
 Result<FluxPipeline> FluxPipeline::Prepare(const Job& job, const Device& device) {
   FluxPipeline pipeline(job);
   INGOT_ASSIGN_OR_RETURN(pipeline.sigmas_, MakeSigmas(*job.scheduler, job.flow(), job.steps));
+  INGOT_ASSIGN_OR_RETURN(pipeline.evaluations_, EvaluationSigmas(*job.sampler, pipeline.sigmas_));
   pipeline.latent_shape_ = {job.flux().in_channels / 4, job.height / 8, job.width / 8};
   INGOT_RETURN_IF_ERROR(pipeline.Tokenize());
   INGOT_RETURN_IF_ERROR(pipeline.Compile(device));
@@ -98,37 +115,47 @@ Status FluxPipeline::Compile(const Device& device) {
                                  g.Input("eos_idx", {1}, DType::kI32)};
     g.MarkOutput("pooled",
                  clip::ClipText(g, config, Scope(), in, config.num_hidden_layers).pooler_output);
-    INGOT_ASSIGN_OR_RETURN(clip_, Program::Compile(std::move(g), models.clip.tensors, device));
+    INGOT_ASSIGN_OR_RETURN(clip_, CompileNetwork(g, models.clip, job_.precision, device));
   }
   {
     Graph g;
     const Value ids = g.Input("input_ids", {1, num_tokens}, DType::kI32);
     g.MarkOutput("txt", t5::T5Encoder(g, models.t5.As<t5::T5Config>(), Scope(), ids));
-    INGOT_ASSIGN_OR_RETURN(t5_, Program::Compile(std::move(g), models.t5.tensors, device));
+    INGOT_ASSIGN_OR_RETURN(t5_, CompileNetwork(g, models.t5, job_.precision, device));
   }
   {
     Graph g;
     const flux::FluxInputs in = flux::DeclareFluxInputs(
         g, job_.flux(), {.txt_tokens = num_tokens, .img_tokens = latent_shape_.num_patches()});
     g.MarkOutput("velocity", flux::Flux(g, job_.flux(), Scope(), in));
-    INGOT_ASSIGN_OR_RETURN(flux_, Program::Compile(std::move(g), models.flux.tensors, device));
+    Hoisted hoisted = Hoist(g, {.varying = {kVarying},
+                                .stepwise = {kStepwise},
+                                .num_rows = static_cast<int64_t>(evaluations_.size())});
+    crossings_ = std::move(hoisted.crossings);
+    INGOT_ASSIGN_OR_RETURN(hoist_,
+                           CompileNetwork(hoisted.hoisted, models.flux, job_.precision, device));
+    INGOT_ASSIGN_OR_RETURN(flux_,
+                           CompileNetwork(hoisted.main, models.flux, job_.precision, device));
   }
   Graph g;
   const Value z =
       g.Input("z", {1, latent_shape_.channels, latent_shape_.height, latent_shape_.width});
   g.MarkOutput("picture", vae::Decode(g, models.vae.As<vae::VaeConfig>(), Scope(),
                                       g.Permute(z, {0, 2, 3, 1}), vae::kFluxLatents));
-  INGOT_ASSIGN_OR_RETURN(vae_, Program::Compile(std::move(g), models.vae.tensors, device));
+  INGOT_ASSIGN_OR_RETURN(vae_, CompileNetwork(g, models.vae, job_.precision, device));
   return {};
 }
 
 void FluxPipeline::MakePlan() {
-  plan_.phases = {clip_->Plan("clip"), t5_->Plan("t5"), flux_->Plan("sampling"),
-                  vae_->Plan("decode")};
+  plan_.phases = {clip_->Plan("clip"), t5_->Plan("t5"), hoist_->Plan("hoist"),
+                  flux_->Plan("sampling"), vae_->Plan("decode")};
   const int64_t latent = latent_shape_.num_elements();
   const int64_t buffers = job_.sampler->num_buffers + BrownianTree::kNumBuffers;
   const auto num_tokens = static_cast<int64_t>(prompts_[0].t5.ids.size());
-  const int64_t cond = num_tokens * job_.flux().context_in_dim + job_.flux().vec_in_dim;
+  int64_t cond = num_tokens * job_.flux().context_in_dim + job_.flux().vec_in_dim;
+  for (const Graph::Output& output : hoist_->graph().outputs()) {
+    cond += hoist_->graph().shape(output.value).num_elements();
+  }
   const int64_t floats =
       static_cast<int64_t>(prompts_.size()) * cond + latent * (job_.batch + buffers + 1);
   plan_.carried_bytes = floats * 4 + int64_t{job_.batch} * job_.width * job_.height * 3;
@@ -154,6 +181,9 @@ Result<Record> FluxPipeline::Run(Device& device, const ProgressCallback& progres
       "clip", [&](PhaseMeasure& measure) { return EncodeClip(device, conds, measure, stop); }));
   INGOT_RETURN_IF_ERROR(run_phase(
       "t5", [&](PhaseMeasure& measure) { return EncodeT5(device, conds, measure, stop); }));
+  INGOT_RETURN_IF_ERROR(run_phase("hoist", [&](PhaseMeasure& measure) {
+    return HoistConditioning(device, conds, measure, stop);
+  }));
   INGOT_RETURN_IF_ERROR(run_phase("sampling", [&](PhaseMeasure& measure) {
     return SamplePictures(device, conds, latents, measure, progress, stop);
   }));
@@ -191,27 +221,49 @@ Status FluxPipeline::EncodeT5(Device& device, std::vector<Conditioning>& conds,
   return {};
 }
 
+Status FluxPipeline::HoistConditioning(Device& device, std::vector<Conditioning>& conds,
+                                       PhaseMeasure& measure, std::stop_token stop) const {
+  INGOT_ASSIGN_OR_RETURN(Execution hoist, LoadMeasured(*hoist_, device, stop, measure));
+  const auto input = [&](const char* name) { return hoist.Input(name).As<float>(); };
+  const auto fill_if_used = [&](const char* name, const auto& fill) {
+    if (hoist_->graph().FindInput(name).id >= 0) fill(input(name));
+  };
+  fill_if_used("img_ids", [&](std::span<float> ids) { FillImageIds(latent_shape_, ids); });
+  fill_if_used("txt_ids", [](std::span<float> ids) { std::ranges::fill(ids, 0.0f); });
+  fill_if_used("guidance", [&](std::span<float> guidance) {
+    guidance[0] = static_cast<float>(job_.distilled_guidance);
+  });
+  for (Conditioning& cond : conds) {
+    Copy<float>(evaluations_, input(kStepwise));
+    Copy<float>(cond.txt, input("txt"));
+    Copy<float>(cond.pooled, input("y"));
+    INGOT_RETURN_IF_ERROR(hoist.Run(stop));
+    for (const Hoisted::Crossing& crossing : crossings_) {
+      const std::span<const float> value = hoist.Output(crossing.name).As<float>();
+      cond.hoisted.emplace_back(value.begin(), value.end());
+    }
+  }
+  return {};
+}
+
 Status FluxPipeline::SamplePictures(Device& device, const std::vector<Conditioning>& conds,
                                     std::vector<std::vector<float>>& latents, PhaseMeasure& measure,
                                     const ProgressCallback& progress, std::stop_token stop) const {
   INGOT_ASSIGN_OR_RETURN(Execution flux, LoadMeasured(*flux_, device, stop, measure));
-  FillImageIds(latent_shape_, flux.Input("img_ids").As<float>());
-  std::ranges::fill(flux.Input("txt_ids").As<float>(), 0.0f);
-  if (job_.flux().guidance_embed) {
-    flux.Input("guidance").As<float>()[0] = static_cast<float>(job_.distilled_guidance);
-  }
-
   const auto num_elements = static_cast<size_t>(latent_shape_.num_elements());
   std::vector<float> scratch(num_elements * static_cast<size_t>(job_.sampler->num_buffers));
   std::vector<float> tree_scratch(num_elements * BrownianTree::kNumBuffers);
   std::vector<float> unconditional(conds.size() > 1 ? num_elements : 0);
 
   // denoised = x - sigma * v; with CFG: uncond + cfg * (cond - uncond).
+  size_t evaluation = 0;  // of this picture
   const auto denoise_one = [&](const Conditioning& cond, std::span<const float> x, float sigma,
                                std::span<float> denoised) -> Status {
-    Copy<float>(cond.txt, flux.Input("txt").As<float>());
-    Copy<float>(cond.pooled, flux.Input("y").As<float>());
-    flux.Input("timesteps").As<float>()[0] = sigma;
+    for (size_t i = 0; i < crossings_.size(); ++i) {
+      const std::span<float> input = flux.Input(crossings_[i].name).As<float>();
+      const size_t row = crossings_[i].stepwise ? evaluation : 0;
+      Copy<float>(std::span(cond.hoisted[i]).subspan(row * input.size(), input.size()), input);
+    }
     Patchify(latent_shape_, x, flux.Input("img").As<float>());
     INGOT_RETURN_IF_ERROR(flux.Run(stop));
     Unpatchify(latent_shape_, flux.Output("velocity").As<float>(), denoised);
@@ -220,9 +272,13 @@ Status FluxPipeline::SamplePictures(Device& device, const std::vector<Conditioni
   };
   const auto denoise = [&](std::span<const float> x, float sigma,
                            std::span<float> denoised) -> Status {
+    INGOT_CHECK(sigma == evaluations_[evaluation]);
     INGOT_RETURN_IF_ERROR(denoise_one(conds[0], x, sigma, denoised));
+    if (conds.size() > 1) {
+      INGOT_RETURN_IF_ERROR(denoise_one(conds[1], x, sigma, unconditional));
+    }
+    ++evaluation;
     if (conds.size() == 1) return {};
-    INGOT_RETURN_IF_ERROR(denoise_one(conds[1], x, sigma, unconditional));
     const auto cfg = static_cast<float>(job_.cfg_scale);
     for (size_t i = 0; i < num_elements; ++i) {
       denoised[i] = unconditional[i] + cfg * (denoised[i] - unconditional[i]);
@@ -241,6 +297,7 @@ Status FluxPipeline::SamplePictures(Device& device, const std::vector<Conditioni
       AddNoise(sigmas_.front(), first, x);
     }
     const BrownianTree tree(job_.rng, seed, LeastPositive(sigmas_), sigmas_.front());
+    evaluation = 0;
     Stopwatch watch;
     double begin_s = 0;
     const auto end_step = [&] {

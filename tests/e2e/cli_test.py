@@ -63,7 +63,7 @@ class Reports(IngotTest):
         self.assertEqual(report["job"]["files"], {kind: str(path) for kind, path in FILES.items()})
         phases = report["measured"]["phases"]
         self.assertEqual([phase["name"] for phase in phases],
-                         ["clip", "t5", "sampling", "decode", "save"])
+                         ["clip", "t5", "hoist", "sampling", "decode", "save"])
         for phase in phases:
             self.assertLessEqual({"seconds", "load_s", "step_s", "streamed_bytes", "stalled_s"},
                                  set(phase))
