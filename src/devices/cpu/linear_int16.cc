@@ -16,6 +16,7 @@
 #include "devices/cpu/linear_rows-inl.h"
 #include "devices/cpu/linear_store-inl.h"
 #include "devices/cpu/simd-inl.h"
+#include "devices/cpu/transpose-inl.h"
 
 #ifndef INGOT_DEVICES_CPU_LINEAR_INT16_ONCE_
 #define INGOT_DEVICES_CPU_LINEAR_INT16_ONCE_
@@ -28,7 +29,7 @@ inline constexpr size_t kChunkRows = 384;
 inline constexpr size_t kTileRows = 6;
 static_assert(kChunkRows % kTileRows == 0);
 inline constexpr size_t kQuantizeRows = 16;  // of one item of work
-inline constexpr size_t kRuns = 16;          // runs of kScaleK quantized together
+inline constexpr size_t kRuns = 16;          // runs of kScaleK quantized and transposed together
 inline constexpr size_t kGroupBytes = size_t{26} << 20;
 
 // Largest |q| of x, and largest sum|q| of a block of a feature.
@@ -114,19 +115,8 @@ constexpr size_t kLanes = HWY_MAX_BYTES / sizeof(float);
 // one pair of x and one product.
 constexpr size_t kVectors = kLanes == 16 ? 4 : 2;
 constexpr size_t kTileFeatures = kVectors * kLanes;
-static_assert(kPanelFeatures % kTileFeatures == 0 && kTileFeatures % kRuns == 0);
-
-// body(0), ..., body(count - 1), each index a constant: g++ keeps an array of vectors in registers
-// only when no index into it is a variable.
-template <typename Body, size_t... kIndices>
-HWY_INLINE void UnrollIndices(const Body& body, std::index_sequence<kIndices...>) {
-  (body(std::integral_constant<size_t, kIndices>()), ...);
-}
-template <size_t kCount, typename Body>
-HWY_INLINE void Unroll(const Body& body) {
-  UnrollIndices(body, std::make_index_sequence<kCount>());
-}
-#define INGOT_UNROLLED HWY_ATTR __attribute__((always_inline))
+static_assert(kPanelFeatures % kTileFeatures == 0 && kTileFeatures % kRuns == 0 &&
+              kRuns == kTransposedRows);
 
 // ---- Quantizing
 
@@ -273,58 +263,16 @@ void QuantizeRows(const Int16Job& job, size_t item) {
 
 // ---- Weights
 
-// quads[i] = in 128-bit block b, pair 4b + i of four features whose pairs lie kScaleK / 2 apart.
-HWY_INLINE void TransposeQuads(const uint32_t* rows, hn::Vec<DU32> (&quads)[4]) {
-  const DU32 d;
-  const hn::Repartition<uint64_t, DU32> d64;
-  const auto row0 = hn::Load(d, rows), row1 = hn::Load(d, rows + kScaleK / 2);
-  const auto row2 = hn::Load(d, rows + kScaleK), row3 = hn::Load(d, rows + 3 * kScaleK / 2);
-  const auto low01 = hn::BitCast(d64, hn::InterleaveLower(d, row0, row1));
-  const auto low23 = hn::BitCast(d64, hn::InterleaveLower(d, row2, row3));
-  const auto high01 = hn::BitCast(d64, hn::InterleaveUpper(d, row0, row1));
-  const auto high23 = hn::BitCast(d64, hn::InterleaveUpper(d, row2, row3));
-  quads[0] = hn::BitCast(d, hn::InterleaveLower(d64, low01, low23));
-  quads[1] = hn::BitCast(d, hn::InterleaveUpper(d64, low01, low23));
-  quads[2] = hn::BitCast(d, hn::InterleaveLower(d64, high01, high23));
-  quads[3] = hn::BitCast(d, hn::InterleaveUpper(d64, high01, high23));
-}
-
-// Pair 4b + i of 16 features, q0 .. q3 being their quads[i], to to[4b * kTileFeatures ...].
-HWY_INLINE void StoreQuads(hn::Vec<DU32> q0, hn::Vec<DU32> q1, hn::Vec<DU32> q2, hn::Vec<DU32> q3,
-                           uint32_t* to) {
-  const DU32 d;
-  constexpr size_t kFour = 4 * kTileFeatures;
-#if HWY_MAX_BYTES == 64
-  const auto even01 = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(q1), q0);
-  const auto odd01 = hn::OddEvenBlocks(q1, hn::SwapAdjacentBlocks(q0));
-  const auto even23 = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(q3), q2);
-  const auto odd23 = hn::OddEvenBlocks(q3, hn::SwapAdjacentBlocks(q2));
-  hn::Store(hn::ConcatLowerLower(d, even23, even01), d, to);
-  hn::Store(hn::ConcatLowerLower(d, odd23, odd01), d, to + kFour);
-  hn::Store(hn::ConcatUpperUpper(d, even23, even01), d, to + 2 * kFour);
-  hn::Store(hn::ConcatUpperUpper(d, odd23, odd01), d, to + 3 * kFour);
-#else
-  hn::Store(hn::ConcatLowerLower(d, q1, q0), d, to);
-  hn::Store(hn::ConcatLowerLower(d, q3, q2), d, to + kLanes);
-  hn::Store(hn::ConcatUpperUpper(d, q1, q0), d, to + kFour);
-  hn::Store(hn::ConcatUpperUpper(d, q3, q2), d, to + kFour + kLanes);
-#endif
-}
-
 // Pairs of K of kRuns features, lying kScaleK values apart, to [pair][features], pairs
 // kTileFeatures apart.
 void TransposePairs(const int16_t* rows, size_t num_pairs, int16_t* columns) {
+  const DU32 d;
   const auto* from = reinterpret_cast<const uint32_t*>(rows);
   auto* to = reinterpret_cast<uint32_t*>(columns);
   for (size_t pair = 0; pair < num_pairs; pair += kLanes) {
-    hn::Vec<DU32> q0[4], q1[4], q2[4], q3[4];
-    TransposeQuads(from + pair, q0);
-    TransposeQuads(from + pair + 4 * kScaleK / 2, q1);
-    TransposeQuads(from + pair + 8 * kScaleK / 2, q2);
-    TransposeQuads(from + pair + 12 * kScaleK / 2, q3);
-    Unroll<4>([&](auto i) INGOT_UNROLLED {
-      StoreQuads(q0[i], q1[i], q2[i], q3[i], to + (pair + i) * kTileFeatures);
-    });
+    const auto load = [&](size_t r)
+                          INGOT_UNROLLED { return hn::Load(d, from + r * (kScaleK / 2) + pair); };
+    TransposeDwords(load, to + pair * kTileFeatures, kTileFeatures);
   }
 }
 
