@@ -6,6 +6,8 @@
 
 #include "base/thread_pool.h"
 #include "devices/cpu/arena.h"
+#include "devices/cpu/attention.h"
+#include "devices/cpu/conv.h"
 #include "devices/cpu/cpu_target.h"
 #include "devices/cpu/dequantize.h"
 #include "devices/cpu/elementwise.h"
@@ -27,6 +29,12 @@ inline constexpr bool kIsView =
 template <typename T>
 concept HasFastKernel = requires(const T& op, const OpCall& call, ThreadPool& pool) {
   cpu::Run(op, call, pool);
+};
+// A kernel that may take longer than 30 ms asks a stop token.
+template <typename T>
+concept HasStoppableKernel = requires(const T& op, const OpCall& call, ThreadPool& pool,
+                                      std::stop_token stop) {
+  cpu::Run(op, call, pool, stop);
 };
 template <typename T>
 concept HasWorkspace = requires(const T& op, const OpSignature& signature) {
@@ -184,13 +192,16 @@ Status CpuDevice::Run(const OpCall& call, std::stop_token stop) {
         if constexpr (kIsView<T>) {
           INGOT_CHECK(false);  // only another view of its input; never run
         } else {
-          if constexpr (HasFastKernel<T>) {
+          if constexpr (HasStoppableKernel<T>) {
+            if (kernels_ == CpuKernels::kFast) return cpu::Run(op, call, pool_, stop);
+          } else if constexpr (HasFastKernel<T>) {
             if (kernels_ == CpuKernels::kFast) return cpu::Run(op, call, pool_);
           }
           cpu::reference::Run(op, call, pool_);
         }
       },
       *call.op);
+  if (stop.stop_requested()) return Cancelled("cancelled by the caller");
   return {};
 }
 
