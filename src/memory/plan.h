@@ -10,11 +10,14 @@ namespace ingot {
 
 struct PhasePlan {
   std::string name;            // "clip", "t5", "hoist", "sampling", "decode", …
-  int64_t arena_bytes = 0;     // activations and workspace, as laid out
+  int64_t arena_bytes = 0;     // activations and workspace, as laid out; staging of weights
   int64_t max_live_bytes = 0;  // lower bound of arena_bytes for this graph
-  int64_t resident_bytes = 0;  // weights in memory for the whole phase
-  int64_t ring_bytes = 0;      // slots through which all other weights stream; 0: there are none
-  int64_t streamed_bytes = 0;  // weights read from files during the phase, the resident ones once
+  int64_t resident_bytes = 0;  // weights that stay
+  int64_t ring_bytes = 0;      // through which all others stream
+  int64_t num_runs = 1;
+  int64_t num_loads = 0;       // weights read in a run after the first
+  int64_t run_bytes = 0;       // that these have in the file
+  int64_t streamed_bytes = 0;  // weights read from files in all runs; rows of tables not counted
   int64_t vram_bytes = 0;      // most the phase holds on a device with memory of its own
   // Parts in which the phase is done one after the other, so that its arena is
   // smaller: strips of the picture (decode), groups of steps (hoist), chunks of

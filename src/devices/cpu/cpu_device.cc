@@ -187,6 +187,7 @@ bool CpuDevice::AcceptsStrips(const op::Op& op) const {
 Status CpuDevice::Run(const OpCall& call, std::stop_token stop) {
   if (stop.stop_requested()) return Cancelled("cancelled by the caller");
   INGOT_RETURN_IF_ERROR(CheckIndices(call));
+  pool_.set_stop(stop);
   std::visit(
       [&]<typename T>(const T& op) {
         if constexpr (kIsView<T>) {
@@ -201,8 +202,7 @@ Status CpuDevice::Run(const OpCall& call, std::stop_token stop) {
         }
       },
       *call.op);
-  if (stop.stop_requested()) return Cancelled("cancelled by the caller");
-  return {};
+  return stop.stop_requested() ? Cancelled("cancelled by the caller") : Status();
 }
 
 }  // namespace

@@ -52,6 +52,7 @@ class SimDevice final : public Device, public CopyEngine {
     return compute_.AcceptsRuns(op, input_idx);
   }
   int AliasOf(const op::Op& op) const override { return compute_.AliasOf(op); }
+  bool AcceptsStrips(const op::Op& op) const override { return compute_.AcceptsStrips(op); }
   int64_t WorkspaceBytes(const OpSignature& signature) const override {
     return compute_.WorkspaceBytes(signature);
   }
