@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Predicted against measured peaks over a grid of model, size, batch, budget and threads.
 
-  plan_accuracy.py INGOT                 the demo model and its Q8_0: 48 cases, a minute
+  plan_accuracy.py INGOT                 the demo model and its Q8_0: 96 cases, a minute or two
   plan_accuracy.py INGOT --models DIR [--model NAME]… [--sizes 256x256 512x512] …
                                          the models of DIR
 
