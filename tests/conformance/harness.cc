@@ -102,15 +102,17 @@ std::vector<float> Run(Device& device, const Case& test) {
     inputs.push_back({input.dtype, input.shape, input.bytes.data(), input.scale});
   }
   const Shape shape = op::InferShape(test.op, shapes);
-  const OpSignature signature{&test.op, shapes, dtypes, shape, DType::kF32};
+  const OpSignature signature{&test.op, shapes, dtypes, shape, test.output_dtype};
   EXPECT_TRUE(device.Supports(signature).ok()) << device.Supports(signature).message();
-  PoisonedMemory memory(device, NumBytes(DType::kF32, shape), device.WorkspaceBytes(signature));
-  const TensorView output{DType::kF32, shape, memory.output().data()};
+  const DType dtype = test.output_dtype;
+  PoisonedMemory memory(device, NumBytes(dtype, shape), device.WorkspaceBytes(signature));
+  const TensorView output{dtype, shape, memory.output().data()};
   const Status status = device.Run({&test.op, inputs, output, memory.workspace()}, {});
   EXPECT_TRUE(status.ok()) << status.message();
   EXPECT_TRUE(memory.GuardsAreIntact());
-  const std::span<const float> values = output.As<float>();
-  return {values.begin(), values.end()};
+  std::vector<float> values(static_cast<size_t>(shape.num_elements()));
+  DequantizeRow(dtype, output.data, values.data(), shape.num_elements());
+  return values;
 }
 
 // Largest |a - b| over the largest |b|; infinite where one of them is NaN.
@@ -153,7 +155,7 @@ void ExpectConforms(const Case& test) {
   ASSERT_NE(reference, nullptr);
   const std::vector<float> expected = Run(*reference, test);
   std::vector<float> first;
-  for (const char* target : {"AVX2", "AVX3"}) {
+  for (const char* target : {"AVX2", "AVX3", "AVX3_DL"}) {
     for (size_t num_threads : {1, 2, 5}) {
       const auto device = OpenDevice({.num_threads = num_threads, .target = target});
       if (device == nullptr) continue;  // this machine has no such level

@@ -29,6 +29,7 @@ struct Case {
   std::vector<Operand> inputs;
   // Largest |fast - reference| over the largest |reference|.
   double tolerance = 0.0;
+  DType output_dtype = DType::kF32;
 };
 
 // Output of the fast kernels on one thread.

@@ -17,10 +17,10 @@
 #define INGOT_DEVICES_CPU_CONV_ONCE_
 namespace ingot::cpu {
 
-inline constexpr size_t kMaxTiles = 96;            // of a chunk: measured, 64 to 128 are equal
-inline constexpr size_t kMaxBlock = 640;           // channels of one scale
-inline constexpr size_t kFilterUnit = 32;          // filters are cut at multiples of this
-inline constexpr size_t kSubgroup = 128;           // filters whose sums stay in cache
+inline constexpr size_t kMaxTiles = 96;    // of a chunk: measured, 64 to 128 are equal
+inline constexpr size_t kMaxBlock = 640;   // channels of one scale
+inline constexpr size_t kFilterUnit = 32;  // filters are cut at multiples of this
+inline constexpr size_t kSubgroup = 128;   // filters whose sums stay in cache
 inline constexpr size_t kMaxFilterBytes = 20 << 20;
 inline constexpr size_t kMaxInputBytes = 8 << 20;
 inline constexpr size_t kMinWinogradPixels = 256;  // below, transforming the filters costs more
@@ -32,9 +32,7 @@ struct Range {
   size_t begin, end;
   size_t size() const { return end - begin; }
 };
-inline Range Part(size_t n, size_t parts, size_t i) {
-  return {n * i / parts, n * (i + 1) / parts};
-}
+inline Range Part(size_t n, size_t parts, size_t i) { return {n * i / parts, n * (i + 1) / parts}; }
 
 // How a convolution is cut. Follows from its whole shape alone.
 //
@@ -50,8 +48,7 @@ struct ConvCut {
     const bool pad1 =
         op.pad_top == 1 && op.pad_left == 1 && op.pad_bottom == 1 && op.pad_right == 1;
     winograd = kernel_height == 3 && kernel_width == 3 && op.stride == 1 &&
-               (pad1 || !op.upsample) &&
-               static_cast<size_t>(x[1] * x[2]) >= kMinWinogradPixels;
+               (pad1 || !op.upsample) && static_cast<size_t>(x[1] * x[2]) >= kMinWinogradPixels;
     if (winograd) {
       tile = 4, step = 4, edge_height = edge_width = 6, num_points = num_taps = 36;
       if (op.upsample) num_phases = 4, num_phase_taps = 25;
@@ -67,12 +64,11 @@ struct ConvCut {
     block = CeilDivide(CeilDivide(channels, num_blocks), 32) * 32;
     words = op.compute == op::Compute::kI16 ? block / 2 : block;
     const size_t tile_bytes = num_slices() * words * 4;
-    max_tiles = std::clamp<size_t>(kMaxInputBytes / tile_bytes / max_wide * max_wide, max_wide,
-                                   kMaxTiles);
+    max_tiles =
+        std::clamp<size_t>(kMaxInputBytes / tile_bytes / max_wide * max_wide, max_wide, kMaxTiles);
     const size_t filter_bytes = num_phases * num_phase_slices() * words * 4;
     const size_t units = CeilDivide(filters, kFilterUnit);
-    const size_t max_units =
-        std::max<size_t>(kMaxFilterBytes / filter_bytes / kFilterUnit, 1);
+    const size_t max_units = std::max<size_t>(kMaxFilterBytes / filter_bytes / kFilterUnit, 1);
     group = CeilDivide(units, CeilDivide(units, max_units)) * kFilterUnit;
   }
 
@@ -87,17 +83,17 @@ struct ConvCut {
 
   bool winograd = false;
   size_t filters = 0, kernel_area = 0;
-  size_t tile = 0;                          // outputs along an edge
-  size_t step = 0;                          // pixels from tile to tile
-  size_t edge_height = 0, edge_width = 0;   // pixels that a tile reads
-  size_t num_points = 0;                    // sums that make a tile
+  size_t tile = 0;                         // outputs along an edge
+  size_t step = 0;                         // pixels from tile to tile
+  size_t edge_height = 0, edge_width = 0;  // pixels that a tile reads
+  size_t num_points = 0;                   // sums that make a tile
   size_t num_taps = 0;
-  size_t num_phases = 1;                    // 4: rows and columns of an upsampled output
-  size_t num_phase_taps = 0;                // of the taps, those a phase has weights for
-  size_t block = 0, num_blocks = 0;         // channels
-  size_t words = 0;                         // of a block's row
-  size_t max_wide = 0, max_tiles = 0;       // tiles of a chunk: in a row, in all
-  size_t group = 0;                         // filters that are in the workspace at a time
+  size_t num_phases = 1;               // 4: rows and columns of an upsampled output
+  size_t num_phase_taps = 0;           // of the taps, those a phase has weights for
+  size_t block = 0, num_blocks = 0;    // channels
+  size_t words = 0;                    // of a block's row
+  size_t max_wide = 0, max_tiles = 0;  // tiles of a chunk: in a row, in all
+  size_t group = 0;                    // filters that are in the workspace at a time
 };
 
 // Hands out the bytes of a workspace, a cache line being the least.
@@ -150,11 +146,11 @@ struct ConvJob {
   ConstTensorView weight;  // [O, C * kh * kw]
   const float* bias;       // or null
   size_t batch, channels;
-  int64_t width, height;              // of the picture
-  int64_t first_row, num_rows;        // of it in x
+  int64_t width, height;                  // of the picture
+  int64_t first_row, num_rows;            // of it in x
   int64_t out_width, first_out, num_out;  // columns, and rows [first_out, first_out + num_out)
   // Changes from group to group.
-  size_t first_filter, num_filters;   // multiples of kFilterUnit
+  size_t first_filter, num_filters;  // multiples of kFilterUnit
   // How tiles and filters are shared out.
   Range tile_rows;
   size_t tile_columns;
@@ -198,7 +194,8 @@ Chunk ChunkOf(const ConvJob& job, size_t item, size_t thread) {
     item /= count;
     return i;
   };
-  const Range units = Part(job.num_filters / kFilterUnit, job.parts_filters, next(job.parts_filters));
+  const Range units =
+      Part(job.num_filters / kFilterUnit, job.parts_filters, next(job.parts_filters));
   const Range columns = Part(job.tile_columns, job.parts_wide, next(job.parts_wide));
   const Range rows = Part(job.tile_rows.size(), job.parts_high, next(job.parts_high));
   return {.picture = item,
@@ -430,17 +427,16 @@ void MultiplySlices(const ConvJob& job, const Chunk& chunk, Range slices, size_t
   const size_t sums_stride = cut.num_points * kPanel;
   for (size_t slice = slices.begin; slice < slices.end; ++slice, ++panel_slice) {
     for (size_t tile = 0; tile < chunk.num_tiles(); tile += kBlockRows) {
-      Multiply<Element>(
-          {.rows = job.Words(job.layout.rows, chunk.thread) + slice * cut.slice_words() +
-                   RowOffset(tile, cut.words),
-           .panel = PanelWords(job, phase, filter, panel_slice),
-           .num_lines = cut.words / kLineWords,
-           .row_scales =
-               job.Floats(job.layout.row_scales, chunk.thread) + slice * cut.max_tiles + tile,
-           .column_scales = ColumnScales(job, phase, filter, panel_slice),
-           .sums = sums + tile * sums_stride,
-           .sums_stride = sums_stride,
-           .continues = slice > slices.begin});
+      Multiply<Element>({.rows = job.Words(job.layout.rows, chunk.thread) +
+                                 slice * cut.slice_words() + RowOffset(tile, cut.words),
+                         .panel = PanelWords(job, phase, filter, panel_slice),
+                         .num_lines = cut.words / kLineWords,
+                         .row_scales = job.Floats(job.layout.row_scales, chunk.thread) +
+                                       slice * cut.max_tiles + tile,
+                         .column_scales = ColumnScales(job, phase, filter, panel_slice),
+                         .sums = sums + tile * sums_stride,
+                         .sums_stride = sums_stride,
+                         .continues = slice > slices.begin});
     }
   }
 }
@@ -507,8 +503,8 @@ void StoreTiles(const ConvJob& job, const Chunk& chunk, size_t phase, size_t fil
                     (left + static_cast<int64_t>(j)) * scale + phase_column, filter, value);
       };
       if (cut.winograd) {
-        TransformOutput(kF, [&](size_t point) { return hn::Load(kF, sums + point * kPanel); },
-                        store);
+        TransformOutput(
+            kF, [&](size_t point) { return hn::Load(kF, sums + point * kPanel); }, store);
       } else {
         store(0, 0, hn::Load(kF, sums));
       }
@@ -630,7 +626,8 @@ void RunRows(const op::Conv2d& op, const OpCall& call, const ConvRows& rows, Thr
   if (op.norm_silu) FoldNorms(job, call);
   for (size_t first = 0; first < cut.filters; first += cut.group) {
     job.first_filter = first;
-    job.num_filters = std::min(cut.group, CeilDivide(cut.filters - first, kFilterUnit) * kFilterUnit);
+    job.num_filters =
+        std::min(cut.group, CeilDivide(cut.filters - first, kFilterUnit) * kFilterUnit);
     ShareOut(job, pool.num_threads());
     // One captured reference: more would make std::function allocate (promise P3).
     pool.ParallelFor(job.num_filters / kFilterUnit * cut.num_phases * cut.num_blocks,

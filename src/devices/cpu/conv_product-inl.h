@@ -89,8 +89,8 @@ void Multiply(const BlockProduct& p) {
     } else {  // one chain over all of K
       const float* from = p.sums + r * p.sums_stride;
       sums0[r] = p.continues ? hn::Load(kF, from) : hn::Zero(kF);
-      sums1[r] = kPanelVectors == 2 && p.continues ? hn::Load(kF, from + kPanel - kLanes)
-                                                   : hn::Zero(kF);
+      sums1[r] =
+          kPanelVectors == 2 && p.continues ? hn::Load(kF, from + kPanel - kLanes) : hn::Zero(kF);
     }
   }
   const int32_t* HWY_RESTRICT rows = p.rows;
@@ -147,9 +147,8 @@ HWY_INLINE Int16Scale RowScale(VF norm) {
 
 HWY_INLINE Int16Scale ColumnScale(VF norm, VF largest) {
   const VF tiny = hn::Set(kF, kTiny);
-  const VF scale =
-      hn::Min(hn::Div(hn::Set(kF, kColumnNorm), hn::Add(norm, tiny)),
-              hn::Div(hn::Set(kF, kLargestInt16), hn::Add(largest, tiny)));
+  const VF scale = hn::Min(hn::Div(hn::Set(kF, kColumnNorm), hn::Add(norm, tiny)),
+                           hn::Div(hn::Set(kF, kLargestInt16), hn::Add(largest, tiny)));
   return {scale, hn::Add(hn::Div(hn::Set(kF, 1.0f), scale), hn::Sub(norm, norm))};
 }
 
@@ -229,9 +228,9 @@ HWY_INLINE void PackColumns(const float* HWY_RESTRICT x, size_t n, int16_t,
   for (size_t i = 0; i < n; i += 2, to += kPanel) {
     const VF low = hn::MulAdd(hn::Load(kF, x + i * kLanes), column.scale, rounder);
     const VF high = hn::MulAdd(hn::Load(kF, x + (i + 1) * kLanes), column.scale, rounder);
-    hn::Store(hn::Or(hn::And(hn::BitCast(kI, low), low_half),
-                     hn::ShiftLeft<16>(hn::BitCast(kI, high))),
-              kI, to);
+    hn::Store(
+        hn::Or(hn::And(hn::BitCast(kI, low), low_half), hn::ShiftLeft<16>(hn::BitCast(kI, high))),
+        kI, to);
   }
 }
 
