@@ -79,6 +79,7 @@ struct ConvCut {
   size_t max_window_width() const { return (max_wide - 1) * step + edge_width; }
   // A line more than the numbers need: not all pixels, points or slices in one set of a cache.
   size_t line_stride() const { return block + 16; }
+  size_t tap_floats() const { return block * 16 + 16; }  // of 16 filters in transformation
   size_t slice_words() const { return max_tiles * words + 16; }
 
   bool winograd = false;
@@ -125,7 +126,7 @@ struct ConvLayout {
     window = tiles.Take(c.edge_height * c.max_window_width() * c.line_stride());
     points = tiles.Take(c.num_taps * c.line_stride());
     filters = transform.Take(16 * (c.block * c.kernel_area + 16));
-    columns = transform.Take(c.num_taps * c.block * 16);
+    columns = transform.Take(c.num_taps * c.tap_floats());
     first_thread = shared.end();
     thread_bytes = std::max(tiles.end(), transform.end());
   }
@@ -221,6 +222,26 @@ float* ColumnScales(const ConvJob& job, size_t phase, size_t filter, size_t slic
          (panel * job.cut.num_phase_slices() + slice) * kPanel;
 }
 
+// Elements [k, k + count) of row `row`, as DequantizeWeight; F16 and BF16 a vector at a time.
+void LoadWeights(const ConstTensorView& weight, size_t row, size_t k, size_t count, float* out) {
+  const auto promote = [&](auto half) {
+    const hn::Rebind<decltype(half), decltype(kF)> d;
+    const std::byte* from = weight.data + (row * static_cast<size_t>(weight.shape[1]) + k) * 2;
+    size_t i = 0;
+    for (; i + kLanes <= count; i += kLanes) {
+      decltype(half) values[kLanes];
+      std::memcpy(values, from + 2 * i, sizeof values);
+      hn::StoreU(hn::PromoteTo(kF, hn::LoadU(d, values)), kF, out + i);
+    }
+    return i;
+  };
+  size_t done = 0;
+  if (weight.dtype == DType::kF16) done = promote(hwy::float16_t{});
+  if (weight.dtype == DType::kBF16) done = promote(hwy::bfloat16_t{});
+  DequantizeWeight(weight, static_cast<int64_t>(row), static_cast<int64_t>(k + done),
+                   static_cast<int64_t>(count - done), out + done);
+}
+
 // Weights of kLanes filters for the channels of a block, one filter a row; zeros for the others.
 void LoadFilters(const ConvJob& job, size_t filter, size_t block, float* rows, size_t stride) {
   const size_t area = job.cut.kernel_area, begin = block * job.cut.block;
@@ -230,8 +251,7 @@ void LoadFilters(const ConvJob& job, size_t filter, size_t block, float* rows, s
       std::fill_n(rows, job.cut.block * area, 0.0f);
       continue;
     }
-    DequantizeWeight(job.weight, static_cast<int64_t>(filter + lane),
-                     static_cast<int64_t>(begin * area), static_cast<int64_t>(count), rows);
+    LoadWeights(job.weight, filter + lane, begin * area, count, rows);
     std::fill(rows + count, rows + job.cut.block * area, 0.0f);
   }
 }
@@ -245,7 +265,7 @@ void TransformFilters(const ConvJob& job, size_t phase, const float* rows, size_
     float* out = columns + c * kLanes;
     const auto put = [&](VF value) {
       hn::Store(value, kF, out);
-      out += cut.block * kLanes;
+      out += cut.tap_floats();
     };
     if (!cut.winograd) {
       for (size_t tap = 0; tap < cut.num_taps; ++tap) put(hn::GatherIndex(kF, rows + tap, lanes));
@@ -276,7 +296,7 @@ void PackFilters(const ConvJob& job, size_t item, size_t thread) {
     const size_t lane = filter % kPanel;
     for (size_t tap = 0; tap < cut.num_phase_taps; ++tap) {
       const size_t slice = tap * cut.num_blocks + block;
-      PackColumns(columns + tap * cut.block * kLanes, cut.block, Element{},
+      PackColumns(columns + tap * cut.tap_floats(), cut.block, Element{},
                   PanelWords(job, phase, filter - lane, slice) + lane,
                   ColumnScales(job, phase, filter - lane, slice) + lane);
     }
@@ -329,57 +349,70 @@ void LoadWindow(const ConvJob& job, const Window& window, size_t picture, size_t
   }
 }
 
-// Rows of K of one tile -> the lines of `tile` in every tap's slice.
+// A tile's numbers for one tap and a block of channels.
+struct TapRow {
+  const float* x;
+  size_t tile, tap;
+};
+
+// Rows row(0) .. row(num_rows - 1) -> their lines of the left side.
 template <class Element, class Row>
-void PackTile(const ConvJob& job, size_t block, size_t tile, size_t thread, const Row& row) {
+void PackRows(const ConvJob& job, size_t block, size_t thread, size_t num_rows, const Row& row) {
   const ConvCut& cut = job.cut;
-  alignas(64) float sums[kLanes * 4], scales[kLanes], inverses[kLanes];
-  for (size_t first = 0; first < cut.num_taps; first += kLanes) {
-    const size_t count = std::min(kLanes, cut.num_taps - first);
+  alignas(64) float sums[kLanes * 4] = {}, scales[kLanes], inverses[kLanes];
+  for (size_t first = 0; first < num_rows; first += kLanes) {
+    const size_t count = std::min(kLanes, num_rows - first);
     if constexpr (std::is_same_v<Element, int16_t>) {
-      for (size_t i = 0; i < kLanes; ++i) {
-        SumSquares(row(first + std::min(i, count - 1)), cut.block, sums + 4 * i);
-      }
+      for (size_t i = 0; i < count; ++i) SumSquares(row(first + i).x, cut.block, sums + 4 * i);
       const Int16Scale scale = RowScales(sums);
       hn::Store(scale.scale, kF, scales);
       hn::Store(scale.inverse, kF, inverses);
     }
     for (size_t i = 0; i < count; ++i) {
-      const size_t slice = (first + i) * cut.num_blocks + block;
-      int32_t* lines = job.Words(job.layout.rows, thread) + slice * cut.slice_words() +
-                       RowOffset(tile, cut.words);
-      PackRow(row(first + i), cut.block, scales[i], Element{}, lines);
+      const TapRow from = row(first + i);
+      const size_t slice = from.tap * cut.num_blocks + block;
+      PackRow(from.x, cut.block, scales[i], Element{},
+              job.Words(job.layout.rows, thread) + slice * cut.slice_words() +
+                  RowOffset(from.tile, cut.words));
       if constexpr (std::is_same_v<Element, int16_t>) {
-        job.Floats(job.layout.row_scales, thread)[slice * cut.max_tiles + tile] = inverses[i];
+        job.Floats(job.layout.row_scales, thread)[slice * cut.max_tiles + from.tile] = inverses[i];
       }
     }
   }
 }
 
-// One tile, the window's pixels from column `column` on.
+// The tiles of one row: by Winograd their points.
 template <class Element>
-void TransformTile(const ConvJob& job, const Window& window, size_t column, size_t tile,
-                   size_t thread) {
-  const ConvCut& cut = job.cut;
-  const size_t stride = cut.line_stride();
-  const float* from = window.pixels + column * stride;
-  if (!cut.winograd) {
-    PackTile<Element>(job, window.block, tile, thread, [&](size_t tap) {
-      return from + (tap / cut.edge_width * window.width + tap % cut.edge_width) * stride;
-    });
-    return;
-  }
+void PackPoints(const ConvJob& job, const Window& window, Range tiles, size_t thread) {
+  const size_t stride = job.cut.line_stride();
   float* points = job.Floats(job.layout.points, thread);
-  for (size_t c = 0; c < cut.block; c += kLanes) {
-    TransformInput(
-        kF,
-        [&](size_t i, size_t j) {
-          return hn::Load(kF, from + (i * window.width + j) * stride + c);
-        },
-        [&](size_t point, VF value) { hn::Store(value, kF, points + point * stride + c); });
+  for (size_t tile = tiles.begin; tile < tiles.end; ++tile) {
+    const float* from = window.pixels + (tile - tiles.begin) * job.cut.step * stride;
+    for (size_t c = 0; c < job.cut.block; c += kLanes) {
+      TransformInput(
+          kF,
+          [&](size_t i, size_t j) {
+            return hn::Load(kF, from + (i * window.width + j) * stride + c);
+          },
+          [&](size_t point, VF value) { hn::Store(value, kF, points + point * stride + c); });
+    }
+    PackRows<Element>(job, window.block, thread, kWinogradPoints, [&](size_t point) -> TapRow {
+      return {points + point * stride, tile, point};
+    });
   }
-  PackTile<Element>(job, window.block, tile, thread,
-                    [&](size_t point) { return points + point * stride; });
+}
+
+// The same directly: the pixels of their windows.
+template <class Element>
+void PackWindows(const ConvJob& job, const Window& window, Range tiles, size_t thread) {
+  const ConvCut& cut = job.cut;
+  PackRows<Element>(
+      job, window.block, thread, tiles.size() * cut.num_taps, [&](size_t i) -> TapRow {
+        const size_t column = i / cut.num_taps, tap = i % cut.num_taps;
+        const size_t pixel =
+            tap / cut.edge_width * window.width + column * cut.step + tap % cut.edge_width;
+        return {window.pixels + pixel * cut.line_stride(), tiles.begin + column, tap};
+      });
 }
 
 // The left side of the products: all tiles of the chunk. A window keeps the rows that it shares
@@ -403,9 +436,13 @@ void PackTiles(const ConvJob& job, const Chunk& chunk) {
       std::memmove(window.pixels, window.pixels + (cut.edge_height - kept) * row_floats,
                    kept * row_floats * sizeof(float));
       LoadWindow(job, window, chunk.picture, kept, cut.edge_height);
-      for (size_t column = 0; column < chunk.columns.size(); ++column, ++tile) {
-        TransformTile<Element>(job, window, column * cut.step, tile, chunk.thread);
+      const Range tiles = {tile, tile + chunk.columns.size()};
+      if (cut.winograd) {
+        PackPoints<Element>(job, window, tiles, chunk.thread);
+      } else {
+        PackWindows<Element>(job, window, tiles, chunk.thread);
       }
+      tile = tiles.end;
     }
   }
 }
@@ -447,21 +484,25 @@ void ClearPoint(const ConvJob& job, const Chunk& chunk, float* sums) {
   }
 }
 
-// All sums of the tiles by the panel at `filter`.
+// All sums of the tiles by filters [filters.begin, filters.end) of the group. Point by point: the
+// tiles' side of a point stays in cache for all panels.
 template <class Element>
-void MultiplyPanel(const ConvJob& job, const Chunk& chunk, size_t phase, size_t filter,
-                   float* sums) {
+void MultiplyPhase(const ConvJob& job, const Chunk& chunk, size_t phase, const Range& filters) {
   const ConvCut& cut = job.cut;
   const size_t count = cut.num_slices() / cut.num_points;
   size_t panel_slice = 0;
-  for (size_t point = 0; point < cut.num_points; ++point, sums += kPanel) {
-    if (cut.num_phases == 4 && PhaseSkips(phase, point)) {
-      ClearPoint(job, chunk, sums);
-      continue;
+  for (size_t point = 0; point < cut.num_points; ++point) {
+    const bool is_skipped = cut.num_phases == 4 && PhaseSkips(phase, point);
+    for (size_t filter = filters.begin; filter < filters.end; filter += kPanel) {
+      float* sums = Sums(job, chunk.thread, (filter - filters.begin) / kPanel) + point * kPanel;
+      if (is_skipped) {
+        ClearPoint(job, chunk, sums);
+      } else {
+        MultiplySlices<Element>(job, chunk, {point * count, (point + 1) * count}, phase, filter,
+                                panel_slice, sums);
+      }
     }
-    MultiplySlices<Element>(job, chunk, {point * count, (point + 1) * count}, phase, filter,
-                            panel_slice, sums);
-    panel_slice += count;
+    if (!is_skipped) panel_slice += count;
   }
 }
 
@@ -486,21 +527,24 @@ void StoreOutput(const ConvJob& job, size_t picture, int64_t y, int64_t x, size_
   StoreChannels(value, kF, job.out, pixel * job.out.stride + filter, count);
 }
 
-// kLanes filters from `filter` of the whole on.
-void StoreTiles(const ConvJob& job, const Chunk& chunk, size_t phase, size_t filter,
-                const float* sums) {
+// Filters [filters.begin, filters.end) of the group for all tiles, tile by tile: a pixel's filters
+// are neighbours in memory.
+void StoreTiles(const ConvJob& job, const Chunk& chunk, size_t phase, const Range& filters) {
   const ConvCut& cut = job.cut;
   const int64_t scale = static_cast<int64_t>(cut.output_scale());
   const int64_t phase_row = static_cast<int64_t>(phase / 2);
   const int64_t phase_column = static_cast<int64_t>(phase % 2);
-  for (size_t row = chunk.rows.begin; row < chunk.rows.end; ++row) {
-    for (size_t column = chunk.columns.begin; column < chunk.columns.end;
-         ++column, sums += cut.num_points * kPanel) {
-      const int64_t top = static_cast<int64_t>(row * cut.tile);
-      const int64_t left = static_cast<int64_t>(column * cut.tile);
+  for (size_t tile = 0; tile < chunk.num_tiles(); ++tile) {
+    const size_t row = chunk.rows.begin + tile / chunk.columns.size();
+    const size_t column = chunk.columns.begin + tile % chunk.columns.size();
+    const int64_t top = static_cast<int64_t>(row * cut.tile) * scale + phase_row;
+    const int64_t left = static_cast<int64_t>(column * cut.tile) * scale + phase_column;
+    for (size_t filter = filters.begin; filter < filters.end; filter += kLanes) {
+      const float* sums = Sums(job, chunk.thread, (filter - filters.begin) / kPanel) +
+                          tile * cut.num_points * kPanel + filter % kPanel;
       const auto store = [&](size_t i, size_t j, VF value) {
-        StoreOutput(job, chunk.picture, (top + static_cast<int64_t>(i)) * scale + phase_row,
-                    (left + static_cast<int64_t>(j)) * scale + phase_column, filter, value);
+        StoreOutput(job, chunk.picture, top + static_cast<int64_t>(i) * scale,
+                    left + static_cast<int64_t>(j) * scale, job.first_filter + filter, value);
       };
       if (cut.winograd) {
         TransformOutput(
@@ -518,15 +562,8 @@ void RunChunk(const ConvJob& job, const Chunk& chunk) {
   for (size_t phase = 0; phase < job.cut.num_phases; ++phase) {
     for (size_t begin = chunk.filters.begin; begin < chunk.filters.end; begin += kSubgroup) {
       const size_t end = std::min(begin + kSubgroup, chunk.filters.end);
-      for (size_t filter = begin; filter < end; filter += kPanel) {
-        MultiplyPanel<Element>(job, chunk, phase, filter,
-                               Sums(job, chunk.thread, (filter - begin) / kPanel));
-      }
-      for (size_t filter = begin; filter < end; filter += kLanes) {
-        if (job.first_filter + filter >= job.cut.filters) break;
-        StoreTiles(job, chunk, phase, job.first_filter + filter,
-                   Sums(job, chunk.thread, (filter - begin) / kPanel) + filter % kPanel);
-      }
+      MultiplyPhase<Element>(job, chunk, phase, {begin, end});
+      StoreTiles(job, chunk, phase, {begin, std::min(end, job.cut.filters - job.first_filter)});
     }
   }
 }

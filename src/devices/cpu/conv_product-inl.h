@@ -81,21 +81,25 @@ template <class Element>
 void Multiply(const BlockProduct& p) {
   constexpr bool kIsInt = std::is_same_v<Element, int16_t>;
   using V = std::conditional_t<kIsInt, VI, VF>;
+  // Copies: a store to `sums` could change what `p` holds.
+  const int32_t* HWY_RESTRICT rows = p.rows;
+  const int32_t* HWY_RESTRICT panel = p.panel;
+  float* HWY_RESTRICT sums = p.sums;
+  const float* row_scales = p.row_scales;
+  const size_t stride = p.sums_stride, num_lines = p.num_lines;
+  const bool continues = p.continues;
+
   V sums0[kBlockRows], sums1[kBlockRows];
   HWY_UNROLL(8)
   for (size_t r = 0; r < kBlockRows; ++r) {
     if constexpr (kIsInt) {
       sums0[r] = sums1[r] = hn::Zero(kI);
     } else {  // one chain over all of K
-      const float* from = p.sums + r * p.sums_stride;
-      sums0[r] = p.continues ? hn::Load(kF, from) : hn::Zero(kF);
-      sums1[r] =
-          kPanelVectors == 2 && p.continues ? hn::Load(kF, from + kPanel - kLanes) : hn::Zero(kF);
+      sums0[r] = continues ? hn::Load(kF, sums + r * stride) : hn::Zero(kF);
+      sums1[r] = continues ? hn::Load(kF, sums + r * stride + kPanel - kLanes) : hn::Zero(kF);
     }
   }
-  const int32_t* HWY_RESTRICT rows = p.rows;
-  const int32_t* HWY_RESTRICT panel = p.panel;
-  for (size_t line = 0; line < p.num_lines; ++line, rows += kBlockRows * kLineWords) {
+  for (size_t line = 0; line < num_lines; ++line, rows += kBlockRows * kLineWords) {
     HWY_UNROLL(4)
     for (size_t word = 0; word < kLineWords; ++word, panel += kPanel) {
       const VI b0 = hn::Load(kI, panel);
@@ -115,20 +119,25 @@ void Multiply(const BlockProduct& p) {
       }
     }
   }
+  const auto store = [&](V sum, size_t r, VF column_scale, float* to) {
+    if constexpr (kIsInt) {
+      const VF scale = hn::Mul(hn::Set(kF, row_scales[r]), column_scale);
+      const VF product = hn::Mul(hn::ConvertTo(kF, sum), scale);
+      hn::Store(continues ? hn::Add(hn::Load(kF, to), product) : product, kF, to);
+    } else {
+      hn::Store(sum, kF, to);
+    }
+  };
+  VF column_scale0 = hn::Zero(kF), column_scale1 = hn::Zero(kF);
+  if constexpr (kIsInt) {
+    column_scale0 = hn::Load(kF, p.column_scales);
+    column_scale1 = hn::Load(kF, p.column_scales + kPanel - kLanes);
+  }
   HWY_UNROLL(8)
   for (size_t r = 0; r < kBlockRows; ++r) {
-    HWY_UNROLL(2)
-    for (size_t v = 0; v < kPanelVectors; ++v) {
-      float* to = p.sums + r * p.sums_stride + v * kLanes;
-      const V sum = v == 0 ? sums0[r] : sums1[r];
-      if constexpr (kIsInt) {
-        const VF scale =
-            hn::Mul(hn::Set(kF, p.row_scales[r]), hn::Load(kF, p.column_scales + v * kLanes));
-        const VF product = hn::Mul(hn::ConvertTo(kF, sum), scale);
-        hn::Store(p.continues ? hn::Add(hn::Load(kF, to), product) : product, kF, to);
-      } else {
-        hn::Store(sum, kF, to);
-      }
+    store(sums0[r], r, column_scale0, sums + r * stride);
+    if constexpr (kPanelVectors == 2) {
+      store(sums1[r], r, column_scale1, sums + r * stride + kLanes);
     }
   }
 }
