@@ -27,26 +27,27 @@
 HWY_BEFORE_NAMESPACE();
 namespace ingot::cpu {
 namespace HWY_NAMESPACE {
+namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-inline constexpr hn::ScalableTag<float> kF;
-inline constexpr hn::ScalableTag<int32_t> kI;
-inline constexpr hn::ScalableTag<int16_t> kI16;
+constexpr hn::ScalableTag<float> kF;
+constexpr hn::ScalableTag<int32_t> kI;
+constexpr hn::ScalableTag<int16_t> kI16;
 using VF = hn::Vec<decltype(kF)>;
 using VI = hn::Vec<decltype(kI)>;
 
-inline constexpr size_t kLanes = hn::MaxLanes(kF);
-inline constexpr size_t kLineWords = 16;  // a cache line
-inline constexpr size_t kBlockRows = 8;
+constexpr size_t kLanes = hn::MaxLanes(kF);
+constexpr size_t kLineWords = 16;  // a cache line
+constexpr size_t kBlockRows = 8;
 // 8 rows x 2 zmm or 1 ymm of sums: the sums, a panel's line and the products fit the registers.
-inline constexpr size_t kPanelVectors = kLanes == 16 ? 2 : 1;
-inline constexpr size_t kPanel = kPanelVectors * kLanes;
+constexpr size_t kPanelVectors = kLanes == 16 ? 2 : 1;
+constexpr size_t kPanel = kPanelVectors * kLanes;
 
-inline constexpr float kRowNorm = 32000.0f, kColumnNorm = 65000.0f, kLargestInt16 = 32700.0f;
-inline constexpr float kTiny = 1e-20f;  // keeps the scale of a row of zeros finite
+constexpr float kRowNorm = 32000.0f, kColumnNorm = 65000.0f, kLargestInt16 = 32700.0f;
+constexpr float kTiny = 1e-20f;  // keeps the scale of a row of zeros finite
 // Added to a number below 2^22 it leaves the number, rounded to nearest even, in the low bits.
-inline constexpr float kRounder = 0x1.8p23f;
+constexpr float kRounder = 0x1.8p23f;
 
 // In words.
 HWY_INLINE size_t RowOffset(size_t row, size_t num_words) {
@@ -77,8 +78,9 @@ struct BlockProduct {
   bool continues;  // adds to `sums`
 };
 
+// Out of line: inlined, g++ 12 spills the sums.
 template <class Element>
-void Multiply(const BlockProduct& p) {
+HWY_NOINLINE void Multiply(const BlockProduct& p) {
   constexpr bool kIsInt = std::is_same_v<Element, int16_t>;
   using V = std::conditional_t<kIsInt, VI, VF>;
   // Copies: a store to `sums` could change what `p` holds.
@@ -248,6 +250,7 @@ HWY_INLINE void PackColumns(const float* HWY_RESTRICT x, size_t n, float, int32_
   for (size_t i = 0; i < n; ++i) std::memcpy(to + i * kPanel, x + i * kLanes, kLanes * 4);
 }
 
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace ingot::cpu
 HWY_AFTER_NAMESPACE();
