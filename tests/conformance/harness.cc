@@ -134,16 +134,17 @@ std::vector<float> Run(Device& device, const Case& test, Layout layout = Layout:
     inputs[i].run_stride = run + kGapElements;
   }
   const Shape shape = op::InferShape(test.op, shapes);
-  const OpSignature signature{&test.op, shapes, dtypes, shape, DType::kF32};
+  const OpSignature signature{&test.op, shapes, dtypes, shape, test.output_dtype};
   EXPECT_TRUE(device.Supports(signature).ok()) << device.Supports(signature).message();
 
   const int64_t run = RunElements(device, test, test.inputs.size(), layout);
   const int64_t row = run > 0 ? run : shape.num_elements();
   const int64_t stride = run > 0 ? run + kGapElements : row;
   const int64_t num_rows = shape.num_elements() / row;
-  PoisonedMemory memory(device, NumBytes(DType::kF32, {num_rows * stride}),
+  const DType dtype = test.output_dtype;
+  PoisonedMemory memory(device, NumBytes(dtype, {num_rows * stride}),
                         device.WorkspaceBytes(signature));
-  TensorView output{DType::kF32, shape, memory.output().data()};
+  TensorView output{dtype, shape, memory.output().data()};
   if (run > 0) output.run_elements = run, output.run_stride = stride;
   const int alias = device.AliasOf(test.op);
   if (layout == Layout::kInPlace && alias >= 0) {
@@ -155,12 +156,13 @@ std::vector<float> Run(Device& device, const Case& test, Layout layout = Layout:
   EXPECT_TRUE(status.ok()) << status.message();
   EXPECT_TRUE(memory.GuardsAreIntact());
 
-  std::vector<float> values;
-  const float* rows = reinterpret_cast<const float*>(memory.output().data());
-  for (int64_t i = 0; i < num_rows; ++i, rows += stride) {
-    values.insert(values.end(), rows, rows + row);
-    for (int64_t gap = row; gap < stride; ++gap) {
-      EXPECT_EQ(std::memcmp(rows + gap, kPoison, sizeof kPoison), 0) << "written beside row " << i;
+  std::vector<float> values(static_cast<size_t>(shape.num_elements()));
+  const std::byte* bytes = memory.output().data();
+  const int64_t row_bytes = NumBytes(dtype, {row}), stride_bytes = NumBytes(dtype, {stride});
+  for (int64_t i = 0; i < num_rows; ++i, bytes += stride_bytes) {
+    DequantizeRow(dtype, bytes, values.data() + i * row, row);
+    for (int64_t gap = row_bytes; gap < stride_bytes; gap += sizeof kPoison) {
+      EXPECT_EQ(std::memcmp(bytes + gap, kPoison, sizeof kPoison), 0) << "written beside row " << i;
     }
   }
   return values;
