@@ -567,6 +567,9 @@ struct Sweep {
   PanelBlock block;  // at the tile's first feature
   size_t num_k;      // a multiple of kWidthGrid
   float* sums;       // rows kPanelFeatures apart
+  // Where the sums go when this is the last block, to be fetched in time; null before.
+  const float* out;
+  size_t out_stride;
 };
 
 // sums of num_tiles * kRows rows = (first block ? 0 : sums) + scaled products.
@@ -624,6 +627,11 @@ HWY_NOINLINE void MultiplyRows(const Sweep& sweep, size_t num_tiles) {
             d, to);
       });
     });
+    for (size_t r = 0; r < kRows && sweep.out != nullptr; ++r) {
+      const float* line = sweep.out + (tile * kRows + r) * sweep.out_stride;
+      Unroll<kPanelFeatures / 16>([&](auto i)
+                                      INGOT_UNROLLED { __builtin_prefetch(line + 16 * i, 1); });
+    }
     rows += kRows * stride;
     row_scales += kRows;
     out += kRows * kPanelFeatures;
@@ -646,19 +654,23 @@ void MultiplyBlock(Sweep sweep, size_t num_rows) {
   sweep.x += whole * sweep.x_stride;
   sweep.row_scales += whole;
   sweep.sums += whole * kPanelFeatures;
+  if (sweep.out != nullptr) sweep.out += whole * sweep.out_stride;
   MultiplyLastRows<kTileRows - 1, kFirst>(sweep, num_rows - whole);
 }
 
 // sums = (first ? 0 : sums) + block `block` of the group's rows times `weights`.
 void MultiplyBlock(const Int8Job& job, RowGroup rows, size_t block, size_t width,
-                   const PanelBlock& weights, bool first, const Int8Scratch& scratch) {
+                   const PanelBlock& weights, bool first, const float* out,
+                   const Int8Scratch& scratch) {
   const uint8_t* bytes = job.SlabRow(block, rows.begin);
   Sweep sweep = {.x = reinterpret_cast<const std::byte*>(bytes),
                  .x_stride = width,
                  .row_scales = job.RowScale(block, rows.begin),
                  .block = weights,
                  .num_k = width,
-                 .sums = scratch.sums};
+                 .sums = scratch.sums,
+                 .out = nullptr,
+                 .out_stride = job.call.out_stride};
   if constexpr (!kHasDotProduct) {
     const hn::ScalableTag<int16_t> di16;
     const hn::Rebind<uint8_t, decltype(di16)> du8;
@@ -671,6 +683,7 @@ void MultiplyBlock(const Int8Job& job, RowGroup rows, size_t block, size_t width
   }
   for (size_t n = 0; n < kPanelFeatures; n += kTileFeatures) {
     sweep.sums = scratch.sums + n;
+    sweep.out = n == 0 ? out : nullptr;
     sweep.block = {reinterpret_cast<std::byte*>(PanelDwords(weights.values, width, n, 0)),
                    weights.starts + n, weights.scales + n, weights.offsets + n};
     if (first) {
@@ -693,11 +706,13 @@ void RunPanel(const Int8Job& job, size_t panel, size_t thread) {
     if (outliers.count > 0) {
       GatherOutliers(job, outliers, scratch.panel, scratch.outliers);
       MultiplyBlock(job, group, job.layout.num_blocks, kMaxOutliers, scratch.outliers, true,
-                    scratch);
+                    nullptr, scratch);
     }
+    const float* out = job.call.out + group.begin * job.call.out_stride + feature;
     for (size_t block = 0; block < job.layout.num_blocks; ++block) {
       MultiplyBlock(job, group, block, job.layout.width(block), BlockOf(scratch.panel, block),
-                    block == 0 && outliers.count == 0, scratch);
+                    block == 0 && outliers.count == 0,
+                    block + 1 == job.layout.num_blocks ? out : nullptr, scratch);
     }
     for (size_t row = 0; row < group.count; ++row) {
       StoreRow(job.call, group.begin + row, feature, num_features,
