@@ -301,6 +301,10 @@ void QuantizeRow(const Int8Job& job, const Outliers& outliers, size_t row) {
     const size_t k = block * kScaleK, width = job.layout.width(block);
     const size_t n = std::min(width, job.layout.num_k - k);
     const float* values = MakeRow(job.call, row, norm, k, n, buffer);
+    // What is read two blocks later, and what the next row writes: the slab is far larger than L2.
+    uint8_t* bytes = job.SlabRow(block, row);
+    for (size_t i = 0; i < width; i += 16) __builtin_prefetch(values + 2 * kScaleK + i);
+    for (size_t i = 0; i < width; i += 64) __builtin_prefetch(bytes + width + i, 1);
     const bool has_outliers = outlier < outliers.count && outliers.channels[outlier] < k + kScaleK;
     if (has_outliers || n != width) {
       if (values != buffer) std::copy_n(values, n, buffer);
@@ -311,7 +315,7 @@ void QuantizeRow(const Int8Job& job, const Outliers& outliers, size_t row) {
       float& value = buffer[outliers.channels[outlier] - k];
       lanes[outlier] = std::exchange(value, 0.0f);
     }
-    *job.RowScale(block, row) = QuantizeBlock(values, width, job.SlabRow(block, row));
+    *job.RowScale(block, row) = QuantizeBlock(values, width, bytes);
   }
   if (outliers.count == 0) return;
   const size_t block = job.layout.num_blocks;
