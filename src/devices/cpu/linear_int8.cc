@@ -432,16 +432,16 @@ HWY_INLINE uint32_t* PanelDwords(std::byte* values, size_t width, size_t n, size
          group * kTileFeatures + n % kTileFeatures;
 }
 
+// In assembler: from intrinsics g++ 12 makes copies and spills of sums.
 HWY_INLINE void AddDotProducts(hn::Vec<DI32>& sum, hn::Vec<DI32> x, hn::Vec<DI32> w) {
-#if HWY_TARGET == HWY_AVX3_DL
-  // By the intrinsic g++ 12 copies and spills sums.
-  asm("vpdpbusd %2, %1, %0" : "+v"(sum.raw) : "v"(x.raw), "v"(w.raw));
-#else
-  const hn::ScalableTag<int16_t> di16;
-  auto unused = hn::Zero(DI32());
-  sum = hn::ReorderWidenMulAccumulate(DI32(), hn::BitCast(di16, x), hn::BitCast(di16, w), sum,
-                                      unused);
-#endif
+  if constexpr (kHasDotProduct) {
+    asm("vpdpbusd %2, %1, %0" : "+v"(sum.raw) : "v"(x.raw), "v"(w.raw));
+  } else {
+    hn::Vec<DI32> products;
+    asm("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0"
+        : "+v"(sum.raw), "=&v"(products.raw)
+        : "v"(x.raw), "v"(w.raw));
+  }
 }
 
 // Where sums start, and scales with kMagic in them, of kTransposedRows features from n of a block.
@@ -713,6 +713,7 @@ void MultiplyBlock(const Int8Job& job, RowGroup rows, size_t block, size_t width
     const hn::ScalableTag<int16_t> di16;
     const hn::Rebind<uint8_t, decltype(di16)> du8;
     for (size_t i = 0; i < rows.count * width; i += hn::Lanes(di16)) {
+      __builtin_prefetch(bytes + i + 2048);
       const auto wide = hn::PromoteTo(di16, hn::LoadU(du8, bytes + i));
       hn::Store(hn::Sub(wide, hn::Set(di16, 128)), di16, scratch.wide + i);
     }
