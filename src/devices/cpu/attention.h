@@ -28,7 +28,7 @@ void Run(const op::Attention& op, const OpCall& call, ThreadPool& pool);
 
 // Packed keys and values of as many heads as fit in 16 MiB, at least one, and the
 // scratch of each thread. A head takes 4 * Lk * Dh bytes (8 in kF32, and none where
-// there is one head), scratch 77 KiB + 288 * Dh bytes (128 * (Lk + Dh) in kF32).
+// there is one head), scratch 153 KiB + 576 * Dh bytes (128 * (Lk + Dh) in kF32).
 int64_t WorkspaceBytes(const op::Attention& op, const OpSignature& signature, size_t num_threads);
 
 inline bool AcceptsRuns(const op::Attention&, int input_idx) { return input_idx < 3; }
