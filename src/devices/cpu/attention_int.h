@@ -27,7 +27,7 @@
 
 namespace ingot::cpu {
 
-// Keys under one maximum, and one scale of v. 512 would take a bit of P.
+// Keys under one maximum, and one scale of v. 512 would cost P a bit.
 inline constexpr size_t kKeyBlock = 256;
 
 // Queries that share a walk over the keys: 7 % faster than 48 where the packed keys leave L3
