@@ -25,10 +25,11 @@ struct ArenaLayout {
   int64_t max_live_bytes = 0;
 };
 
-// Greedy by size (Pisarchyk & Lee 2020, arXiv 2001.03288): largest first, each
-// at the lowest offset free during its whole life. Buffers that live at the
-// same time never overlap. Time O(n^2) in the worst case; 4,300 buffers of the
-// 12B transformer take a few milliseconds.
+// Greedy (Pisarchyk & Lee 2020, arXiv 2001.03288): one after the other, each at the lowest offset
+// free during its whole life. The best of three orders (by size, by steps alive, by their product),
+// each tried again with the buffer in front that stood out highest, until within 1 % of
+// max_live_bytes. Buffers that live at the same time never overlap. Time O(n^2) a try in the worst
+// case: 2,400 buffers of the 12B transformer take some milliseconds.
 ArenaLayout LayOutArena(std::span<const BufferLifetime> buffers);
 
 }  // namespace ingot

@@ -189,16 +189,6 @@ HWY_INLINE VI ToInt(VF x) {
 #endif
 }
 
-// f(0), f(1), ... with constants: what they index stays in registers.
-template <size_t kCount, class F>
-HWY_INLINE void Unrolled(const F& f) {
-  [&]<size_t... kIndex>(std::index_sequence<kIndex...>) __attribute__((always_inline)) {
-    (f(std::integral_constant<size_t, kIndex>()), ...);
-  }
-  (std::make_index_sequence<kCount>());
-}
-#define INGOT_UNROLLED(index) [&](auto index) __attribute__((always_inline))
-
 // kPeak * 2^x for x <= 0, to the error of the terms; below 2^-125 * kPeak it stays there.
 template <size_t kDegree, int kPeak>
 HWY_INLINE VF Exp2(VF x) {
@@ -207,7 +197,7 @@ HWY_INLINE VF Exp2(VF x) {
   const VF rounded = hn::Add(x, magic);
   const VF fraction = hn::Sub(x, hn::Sub(rounded, magic));
   VF p = hn::Set(kF, kPeak * kExp2Terms<kDegree>[0]);
-  Unrolled<kDegree>(INGOT_UNROLLED(i) {
+  Unroll<kDegree>([&](auto i) INGOT_UNROLLED {
     p = hn::MulAdd(p, fraction, hn::Set(kF, kPeak * kExp2Terms<kDegree>[i + 1]));
   });
   const VI exponent = hn::ShiftLeft<23>(hn::BitCast(kI, rounded));
@@ -296,7 +286,7 @@ template <class Kept>
 HWY_INLINE VI Combine(const VI (&x)[Kept::kPerDword]) {
   constexpr int kBits = 32 / Kept::kPerDword;
   VI dwords = x[0];
-  Unrolled<Kept::kPerDword - 1>(INGOT_UNROLLED(i) {
+  Unroll<Kept::kPerDword - 1>([&](auto i) INGOT_UNROLLED {
     constexpr int kShift = kBits * (i + 1);
     dwords = hn::Or(dwords, hn::ShiftLeft<kShift>(x[i + 1]));
   });
@@ -333,7 +323,7 @@ void PackValues(const HeadLayout& to, const HeadRows& values, size_t head_dim, c
     for (size_t c = 0; c < to.dim; c += kLanes) {
       VI x[Kept::kPerDword];
       VI sum = hn::Load(kI, sums + c);
-      Unrolled<Kept::kPerDword>(INGOT_UNROLLED(i) {
+      Unroll<Kept::kPerDword>([&](auto i) INGOT_UNROLLED {
         const size_t row = key + i * kLine;
         const VF v = row < count ? LoadRow(data + row * values.stride, c, head_dim) : hn::Zero(kF);
         x[i] = ToInt(hn::Mul(v, hn::Load(kF, inverses + c)));
@@ -386,16 +376,17 @@ template <class Kept, size_t kVectors, size_t kStep, size_t kRowStep>
 HWY_INLINE void MultiplyTile(const int32_t* a, const int32_t* b, size_t b_stride, size_t n,
                              VI (&sums)[kTileRows * kVectors]) {
   for (size_t i = 0; i < n; i += 2) {
-    Unrolled<2>(INGOT_UNROLLED(u) {
+    Unroll<2>([&](auto u) INGOT_UNROLLED {
       // Keeps loads where they are: g++ would move them up and spill sums.
       asm volatile("" ::: "memory");
       VI columns[kVectors];
-      Unrolled<kVectors>(
-          INGOT_UNROLLED(c) { columns[c] = hn::Load(kI, b + u * b_stride + c * kLanes); });
-      Unrolled<kTileRows>(INGOT_UNROLLED(r) {
+      Unroll<kVectors>(
+          [&](auto c) INGOT_UNROLLED { columns[c] = hn::Load(kI, b + u * b_stride + c * kLanes); });
+      Unroll<kTileRows>([&](auto r) INGOT_UNROLLED {
         const VI row = hn::Set(kI, a[u * kStep + r * kRowStep]);
-        Unrolled<kVectors>(
-            INGOT_UNROLLED(c) { MultiplyAdd<Kept>(row, columns[c], sums[r * kVectors + c]); });
+        Unroll<kVectors>([&](auto c) INGOT_UNROLLED {
+          MultiplyAdd<Kept>(row, columns[c], sums[r * kVectors + c]);
+        });
       });
     });
     a += 2 * kStep;
@@ -419,15 +410,15 @@ template <class Kept>
 HWY_NOINLINE void ComputeScores(const ScoreTile& tile) {
   constexpr size_t kCount = kTileRows * kTileVectors;
   VI sums[kCount];
-  Unrolled<kCount>(INGOT_UNROLLED(i) {
+  Unroll<kCount>([&](auto i) INGOT_UNROLLED {
     sums[i] =
         Kept::kPerDword == 4 ? hn::Load(kI, tile.starts + i % kTileVectors * kLanes) : hn::Zero(kI);
   });
   MultiplyTile<Kept, kTileVectors, kTileRows, 1>(tile.queries, tile.keys, kKeyGroup, tile.depth,
                                                  sums);
-  Unrolled<kTileRows>(INGOT_UNROLLED(r) {
+  Unroll<kTileRows>([&](auto r) INGOT_UNROLLED {
     VF max = hn::Load(kF, tile.lane_maxima + r * kLine);
-    Unrolled<kTileVectors>(INGOT_UNROLLED(c) {
+    Unroll<kTileVectors>([&](auto c) INGOT_UNROLLED {
       const VF score = hn::MulAdd(hn::ConvertTo(kF, sums[r * kTileVectors + c]),
                                   hn::Load(kF, tile.scales + c * kLanes),
                                   hn::Load(kF, tile.shifts + c * kLanes));
@@ -455,13 +446,13 @@ struct OutputTile {
 template <class Kept, size_t kVectors>
 HWY_NOINLINE void AddOutputs(const OutputTile& tile) {
   VI sums[kTileRows * kVectors];
-  Unrolled<kTileRows * kVectors>(INGOT_UNROLLED(i) { sums[i] = hn::Zero(kI); });
+  Unroll<kTileRows * kVectors>([&](auto i) INGOT_UNROLLED { sums[i] = hn::Zero(kI); });
   MultiplyTile<Kept, kVectors, 1, kKeyBlock / Kept::kPerDword>(
       tile.weights, tile.values, tile.values_stride, tile.depth, sums);
-  Unrolled<kTileRows>(INGOT_UNROLLED(r) {
+  Unroll<kTileRows>([&](auto r) INGOT_UNROLLED {
     const VF old_factor = hn::Set(kF, tile.old_factor[r]);
     const VF new_factor = hn::Set(kF, tile.new_factor[r]);
-    Unrolled<kVectors>(INGOT_UNROLLED(c) {
+    Unroll<kVectors>([&](auto c) INGOT_UNROLLED {
       float* out = tile.sums + r * tile.sums_stride + c * kLanes;
       const VF output = hn::MulAdd(hn::ConvertTo(kF, sums[r * kVectors + c]),
                                    hn::Load(kF, tile.scales + c * kLanes),
@@ -558,7 +549,7 @@ HWY_INLINE int32_t ComputeWeights(const float* scores, size_t num_keys, float sc
     for (size_t j = 0; j < kKeyGroup; j += kLine * Kept::kPerDword) {
       for (size_t lane = 0; lane < kLine; lane += kLanes) {
         VI x[Kept::kPerDword];
-        Unrolled<Kept::kPerDword>(INGOT_UNROLLED(i) {
+        Unroll<Kept::kPerDword>([&](auto i) INGOT_UNROLLED {
           const VF score = hn::Load(kF, scores + j + i * kLine + lane);
           x[i] = ToInt(Exp2<kDegree, kLevels.p>(hn::MulSub(score, factor, shift)));
         });
@@ -701,8 +692,6 @@ void AttendBlock(op::Compute compute, const IntQueries& block, const PackedHead&
     Attend<Words, op::Compute::kI16>(block, head, scratch);
   }
 }
-
-#undef INGOT_UNROLLED
 
 }  // namespace
 }  // namespace HWY_NAMESPACE

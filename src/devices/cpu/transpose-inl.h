@@ -1,5 +1,7 @@
-// Transposition of matrices of 4-byte elements.
+// Transposition of rows of 4-byte elements (f32, or groups of narrower integers) into columns.
 #include <cstddef>
+#include <cstdint>
+#include <utility>
 
 #include "devices/cpu/simd-inl.h"
 
@@ -14,6 +16,65 @@
 HWY_BEFORE_NAMESPACE();
 namespace ingot::cpu {
 namespace HWY_NAMESPACE {
+
+// body(0), ..., body(count - 1), each index a constant: g++ keeps an array of vectors in registers
+// only when no index into it is a variable.
+template <typename Body, size_t... kIndices>
+HWY_INLINE void UnrollIndices(const Body& body, std::index_sequence<kIndices...>) {
+  (body(std::integral_constant<size_t, kIndices>()), ...);
+}
+template <size_t kCount, typename Body>
+HWY_INLINE void Unroll(const Body& body) {
+  UnrollIndices(body, std::make_index_sequence<kCount>());
+}
+#define INGOT_UNROLLED HWY_ATTR __attribute__((always_inline))
+
+using U32 = hn::Vec<hn::ScalableTag<uint32_t>>;
+inline constexpr size_t kDwords = HWY_MAX_BYTES / sizeof(uint32_t);  // of a vector
+
+// quads[i] = in 128-bit block b, dword 4b + i of the four rows.
+HWY_INLINE void TransposeQuads(U32 row0, U32 row1, U32 row2, U32 row3, U32 (&quads)[4]) {
+  const hn::ScalableTag<uint32_t> d;
+  const hn::ScalableTag<uint64_t> d64;
+  const auto low01 = hn::BitCast(d64, hn::InterleaveLower(d, row0, row1));
+  const auto low23 = hn::BitCast(d64, hn::InterleaveLower(d, row2, row3));
+  const auto high01 = hn::BitCast(d64, hn::InterleaveUpper(d, row0, row1));
+  const auto high23 = hn::BitCast(d64, hn::InterleaveUpper(d, row2, row3));
+  quads[0] = hn::BitCast(d, hn::InterleaveLower(d64, low01, low23));
+  quads[1] = hn::BitCast(d, hn::InterleaveUpper(d64, low01, low23));
+  quads[2] = hn::BitCast(d, hn::InterleaveLower(d64, high01, high23));
+  quads[3] = hn::BitCast(d, hn::InterleaveUpper(d64, high01, high23));
+}
+
+inline constexpr size_t kTransposedRows = 16;
+
+// Dword i < kDwords of the 16 rows load(0), ..., load(15), in their order, to to[i * stride ...].
+template <class Load>
+HWY_INLINE void TransposeDwords(const Load& load, uint32_t* to, size_t stride) {
+  const hn::ScalableTag<uint32_t> d;
+  U32 q[4][4];
+  Unroll<4>([&](auto i) INGOT_UNROLLED {
+    TransposeQuads(load(4 * i), load(4 * i + 1), load(4 * i + 2), load(4 * i + 3), q[i]);
+  });
+  Unroll<4>([&](auto i) INGOT_UNROLLED {
+    uint32_t* out = to + i * stride;
+#if HWY_MAX_BYTES == 64
+    const auto even01 = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(q[1][i]), q[0][i]);
+    const auto odd01 = hn::OddEvenBlocks(q[1][i], hn::SwapAdjacentBlocks(q[0][i]));
+    const auto even23 = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(q[3][i]), q[2][i]);
+    const auto odd23 = hn::OddEvenBlocks(q[3][i], hn::SwapAdjacentBlocks(q[2][i]));
+    hn::Store(hn::ConcatLowerLower(d, even23, even01), d, out);
+    hn::Store(hn::ConcatLowerLower(d, odd23, odd01), d, out + 4 * stride);
+    hn::Store(hn::ConcatUpperUpper(d, even23, even01), d, out + 8 * stride);
+    hn::Store(hn::ConcatUpperUpper(d, odd23, odd01), d, out + 12 * stride);
+#else
+    hn::Store(hn::ConcatLowerLower(d, q[1][i], q[0][i]), d, out);
+    hn::Store(hn::ConcatLowerLower(d, q[3][i], q[2][i]), d, out + kDwords);
+    hn::Store(hn::ConcatUpperUpper(d, q[1][i], q[0][i]), d, out + 4 * stride);
+    hn::Store(hn::ConcatUpperUpper(d, q[3][i], q[2][i]), d, out + 4 * stride + kDwords);
+#endif
+  });
+}
 
 // to[i * to_stride + j] = from[j * from_stride + i] for i, j < 4.
 template <class T>
