@@ -11,7 +11,7 @@
 //
 //   y = fma(float(sum) * s_w, s_x, y) for the blocks in their order, then the epilogue:
 //
-// the same bits at every x86 level (vpmaddwd of AVX2 and AVX-512, vpdpwssd of VNNI), at every thread
+// the same bits at every x86 level (vpmaddwd of AVX2 and AVX-512, vpdpwssd of VNNI) and thread
 // count, and for a row whatever rows are beside it.
 //
 // A rounded value errs by s / sqrt(12), a block by 16 s / sqrt(12) = 1.0e-4 of its norm. So the
