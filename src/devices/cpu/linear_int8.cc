@@ -586,15 +586,10 @@ HWY_NOINLINE void MultiplyRows(const Sweep& sweep, size_t num_tiles) {
     });
     const std::byte* x = rows;
     const std::byte* x_ahead = rows + 2 * kRows * stride;
-    const std::byte* sums_ahead = reinterpret_cast<const std::byte*>(out + kRows * kPanelFeatures);
     const auto* w = reinterpret_cast<const int32_t*>(sweep.block.values);
     for (size_t k = 0; k < sweep.num_k; k += 2 * kGroupK) {
       __builtin_prefetch(x_ahead);
       x_ahead += 64;
-      if (!kFirst) {
-        __builtin_prefetch(sums_ahead);
-        sums_ahead += 64;
-      }
       Unroll<2>([&](auto u) INGOT_UNROLLED {
         asm volatile("" ::: "memory");  // keeps g++ from loading the next weights early: it spills
         hn::Vec<DI32> weights[kTileVectors];
