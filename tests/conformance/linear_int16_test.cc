@@ -8,6 +8,7 @@
 #include <limits>
 #include <vector>
 
+#include "devices/cpu/linear_int16.h"
 #include "linear_cases.h"
 
 namespace ingot::conformance {
@@ -164,6 +165,28 @@ TEST(LinearInt16Conformance, TakesRowsInRunsAndWritesOverTheResidual) {
     ExpectSameInRuns(
         MakeFusedLinearCase(op::Compute::kI16, {2, 37, 70, 300}, DType::kF32, prologue, epilogue));
   });
+}
+
+// A call may have a part of the rows that the workspace was made for.
+TEST(LinearInt16Conformance, NeedsNoMoreWorkspaceForFewerRows) {
+  for (size_t k : {64, 3072, 15360}) {
+    int64_t last = 0;
+    for (size_t rows = 1; rows < 9000; rows += 37) {
+      const int64_t num_bytes = cpu::LinearInt16WorkspaceBytes(rows, k, 2);
+      EXPECT_GE(num_bytes, last) << rows << " rows, K " << k;
+      last = num_bytes;
+    }
+  }
+}
+
+TEST(LinearInt16Conformance, BoundsItsWorkspaceByPanelsAnd27MiB) {
+  for (size_t k : {3072, 12288, 15360}) {
+    for (size_t threads : {1, 8}) {
+      const size_t panels = threads * (k * 128 + (256 << 10));
+      EXPECT_LE(cpu::LinearInt16WorkspaceBytes(16384, k, threads),
+                static_cast<int64_t>(panels + (27 << 20)));
+    }
+  }
 }
 
 }  // namespace
