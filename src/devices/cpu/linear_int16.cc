@@ -267,6 +267,7 @@ void TransposePairs(const int16_t* rows, size_t num_pairs, int16_t* columns) {
 
 // The panel's features, quantized and transposed; zeros behind the last feature.
 void PackPanel(const Int16Job& job, size_t panel_begin, const Int16Scratch& scratch) {
+  const WeightRuns weight(job.call.weight);
   alignas(64) float values[kRuns][kScaleK];
   alignas(64) int16_t rows[kRuns * kScaleK];
   Runs runs;
@@ -275,16 +276,15 @@ void PackPanel(const Int16Job& job, size_t panel_begin, const Int16Scratch& scra
     const size_t num_runs =
         std::min(kRuns, job.call.num_features - std::min(job.call.num_features, feature));
     for (size_t block = 0; block < job.layout.num_blocks; ++block) {
-      const auto [num_k, count] = SizeOfBlock(job, block);
+      const size_t count = SizeOfBlock(job, block).count;
       float* scales = scratch.panel_scales + block * kPanelFeatures + n;
       std::fill_n(scales, kRuns, 0.0f);
       std::fill(rows + num_runs * kScaleK, rows + kRuns * kScaleK, int16_t{0});
       const bool is_last = block + 1 == job.layout.num_blocks;
       for (size_t r = 0; r < num_runs; ++r) {
         // The next run to come: rows lie pages apart, the hardware does not see it.
-        PrefetchRun(job.call.weight, feature + r + (is_last ? kRuns : 0),
-                    is_last ? 0 : (block + 1) * kScaleK);
-        DequantizeRun(job.call.weight, feature + r, block * kScaleK, num_k, values[r]);
+        weight.Prefetch(feature + r + (is_last ? kRuns : 0), is_last ? 0 : block + 1);
+        weight.Dequantize(feature + r, block, values[r]);
         runs.values[r] = values[r];
         runs.count[r] = count;
         runs.out[r] = rows + r * kScaleK;
