@@ -368,8 +368,16 @@ HWY_NOINLINE void MultiplyTile(const Int16Tile& tile) {
   });
 }
 
+// Fetches the output's lines of a panel in `num_rows` rows of the group.
+void PrefetchOutput(const Int16Job& job, size_t begin, size_t num_rows, size_t feature) {
+  const float* line = job.call.out + (job.group_begin + begin) * job.call.out_stride + feature;
+  for (size_t r = 0; r < num_rows; ++r, line += job.call.out_stride) {
+    for (size_t n = 0; n < kPanelFeatures; n += 16) __builtin_prefetch(line + n, 1);
+  }
+}
+
 // sums of rows [begin, begin + num_rows) of the group with all of K.
-void MultiplyChunk(const Int16Job& job, size_t begin, size_t num_rows,
+void MultiplyChunk(const Int16Job& job, size_t begin, size_t num_rows, size_t feature,
                    const Int16Scratch& scratch) {
   for (size_t block = 0; block < job.layout.num_blocks; ++block) {
     const size_t num_pairs = SizeOfBlock(job, block).count / 2;
@@ -386,6 +394,9 @@ void MultiplyChunk(const Int16Job& job, size_t begin, size_t num_rows,
         } else {
           MultiplyTile<false>(tile);
         }
+        if (block + 1 == job.layout.num_blocks && n == 0) {
+          PrefetchOutput(job, begin + row, std::min(kTileRows, num_rows - row), feature);
+        }
       }
     }
   }
@@ -398,7 +409,7 @@ void RunPanel(const Int16Job& job, size_t panel, size_t thread) {
   PackPanel(job, feature, scratch);
   for (size_t begin = 0; begin < job.group_rows; begin += kChunkRows) {
     const size_t num_rows = std::min(kChunkRows, job.group_rows - begin);
-    MultiplyChunk(job, begin, num_rows, scratch);
+    MultiplyChunk(job, begin, num_rows, feature, scratch);
     for (size_t row = 0; row < num_rows; ++row) {
       StoreRow(job.call, job.group_begin + begin + row, feature, num_features,
                scratch.sums + row * kPanelFeatures);
