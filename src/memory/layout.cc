@@ -137,21 +137,34 @@ int64_t AlignedBytes(int64_t num_bytes) {
 }
 
 ArenaLayout LayOutArena(std::span<const BufferLifetime> buffers) {
-  std::vector<size_t> order(buffers.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::ranges::stable_sort(order, std::greater(),
-                           [&](size_t index) { return buffers[index].num_bytes; });
-  Placement by_size(buffers);
-  for (size_t index : order) by_size.PlaceLowest(index);
+  // A buffer above this takes part in the peak, wherever it lies.
+  const int64_t large_bytes = MaxLiveBytes(buffers) / 16;
+  const auto size = [&](size_t i) { return buffers[i].num_bytes; };
+  const auto life = [&](size_t i) { return NumSteps(buffers[i]); };
+  const auto area = [&](size_t i) { return buffers[i].num_bytes * NumSteps(buffers[i]); };
+  const auto is_large = [&](size_t i) { return buffers[i].num_bytes > large_bytes; };
 
-  // Of equal lives the larger one first: the order by size is kept.
-  std::ranges::stable_sort(order, std::greater(),
-                           [&](size_t index) { return NumSteps(buffers[index]); });
-  Placement by_life(buffers);
-  for (size_t index : order) by_life.PlaceSnugly(index);
+  std::vector<size_t> by_size(buffers.size());
+  std::iota(by_size.begin(), by_size.end(), size_t{0});
+  std::ranges::stable_sort(by_size, std::greater(), size);
+  std::vector<size_t> by_life = by_size, by_area = by_size;  // of equals the larger first
+  std::ranges::stable_sort(by_life, std::greater(), life);
+  std::ranges::stable_sort(by_area, std::greater(), area);
+  std::vector<size_t> large_by_life = by_life;
+  std::ranges::stable_partition(large_by_life, is_large);
 
-  ArenaLayout a = std::move(by_size).layout(), b = std::move(by_life).layout();
-  return a.arena_bytes <= b.arena_bytes ? a : b;
+  ArenaLayout best;
+  for (const std::vector<size_t>* order : {&by_size, &by_life, &by_area, &large_by_life}) {
+    for (const auto place : {&Placement::PlaceLowest, &Placement::PlaceSnugly}) {
+      Placement placement(buffers);
+      for (size_t index : *order) (placement.*place)(index);
+      ArenaLayout layout = std::move(placement).layout();
+      const bool is_first = best.offsets.size() != buffers.size();
+      if (is_first || layout.arena_bytes < best.arena_bytes) best = std::move(layout);
+      if (best.arena_bytes == best.max_live_bytes) return best;
+    }
+  }
+  return best;
 }
 
 }  // namespace ingot

@@ -25,13 +25,13 @@ struct ArenaLayout {
   int64_t max_live_bytes = 0;
 };
 
-// The smaller of two layouts. Greedy by size (Pisarchyk & Lee 2020, arXiv
-// 2001.03288): largest first, each at the lowest offset free during its whole
-// life. By life: longest-lived first, each at the side of a gap where it touches
-// others longest. The first closes the gap of encoders and VAE, the second that
-// of a chain of transformer blocks (1.000 of the live bytes in place of 1.066).
-// Buffers that live at the same time never overlap. Time O(n^2) in the worst
-// case.
+// Buffers placed one by one, the smallest of eight layouts, or the first without
+// a gap: four orders (by size, as Pisarchyk & Lee 2020, arXiv 2001.03288; by life;
+// by size times life; large ones by life, then the rest) in two ways (at the lowest
+// offset free during the whole life; at the side of a gap where it touches others
+// for the most steps). No order closes every gap: by size alone leaves up to 6.6 % in
+// the transformer, the best of all at most 0.15 % in any phase of Flux. Buffers that
+// live at the same time never overlap. Time O(n^2) in the worst case.
 ArenaLayout LayOutArena(std::span<const BufferLifetime> buffers);
 
 }  // namespace ingot
