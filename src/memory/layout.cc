@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 #include <numeric>
 #include <tuple>
 #include <utility>
@@ -137,32 +138,38 @@ int64_t AlignedBytes(int64_t num_bytes) {
 }
 
 ArenaLayout LayOutArena(std::span<const BufferLifetime> buffers) {
-  // A buffer above this takes part in the peak, wherever it lies.
-  const int64_t large_bytes = MaxLiveBytes(buffers) / 16;
-  const auto size = [&](size_t i) { return buffers[i].num_bytes; };
-  const auto life = [&](size_t i) { return NumSteps(buffers[i]); };
-  const auto area = [&](size_t i) { return buffers[i].num_bytes * NumSteps(buffers[i]); };
-  const auto is_large = [&](size_t i) { return buffers[i].num_bytes > large_bytes; };
-
+  constexpr int kNumTries = 16;
+  ArenaLayout best;
+  best.arena_bytes = std::numeric_limits<int64_t>::max();
+  const auto is_tight = [&] {
+    return best.arena_bytes <= best.max_live_bytes + best.max_live_bytes / 100;
+  };
+  // Places in the given order; then the buffer that stands out highest goes first, again and again.
+  const auto try_order = [&](std::vector<size_t> order, const auto place) {
+    for (int i = 0; i < kNumTries && !is_tight(); ++i) {
+      Placement placement(buffers);
+      for (size_t index : order) (placement.*place)(index);
+      ArenaLayout layout = std::move(placement).layout();
+      const auto end = [&](size_t k) { return layout.offsets[k] + buffers[k].num_bytes; };
+      const auto highest = std::ranges::max_element(order, {}, end);
+      if (highest != order.end()) std::rotate(order.begin(), highest, highest + 1);
+      if (layout.arena_bytes < best.arena_bytes) best = std::move(layout);
+    }
+  };
   std::vector<size_t> by_size(buffers.size());
   std::iota(by_size.begin(), by_size.end(), size_t{0});
-  std::ranges::stable_sort(by_size, std::greater(), size);
+  std::ranges::stable_sort(by_size, std::greater(), [&](size_t i) { return buffers[i].num_bytes; });
   std::vector<size_t> by_life = by_size, by_area = by_size;  // of equals the larger first
-  std::ranges::stable_sort(by_life, std::greater(), life);
-  std::ranges::stable_sort(by_area, std::greater(), area);
+  std::ranges::stable_sort(by_life, std::greater(), [&](size_t i) { return NumSteps(buffers[i]); });
+  std::ranges::stable_sort(by_area, std::greater(),
+                           [&](size_t i) { return buffers[i].num_bytes * NumSteps(buffers[i]); });
   std::vector<size_t> large_by_life = by_life;
-  std::ranges::stable_partition(large_by_life, is_large);
-
-  ArenaLayout best;
+  const int64_t large_bytes = MaxLiveBytes(buffers) / 16;
+  std::ranges::stable_partition(large_by_life,
+                                [&](size_t i) { return buffers[i].num_bytes > large_bytes; });
   for (const std::vector<size_t>* order : {&by_size, &by_life, &by_area, &large_by_life}) {
-    for (const auto place : {&Placement::PlaceLowest, &Placement::PlaceSnugly}) {
-      Placement placement(buffers);
-      for (size_t index : *order) (placement.*place)(index);
-      ArenaLayout layout = std::move(placement).layout();
-      const bool is_first = best.offsets.size() != buffers.size();
-      if (is_first || layout.arena_bytes < best.arena_bytes) best = std::move(layout);
-      if (best.arena_bytes == best.max_live_bytes) return best;
-    }
+    try_order(*order, &Placement::PlaceLowest);
+    try_order(*order, &Placement::PlaceSnugly);
   }
   return best;
 }
