@@ -377,6 +377,7 @@ Status FluxPipeline::SamplePictures(Device& device, std::vector<Conditioning>& c
   };
 
   const int num_steps = static_cast<int>(sigmas_.size()) - 1;
+  measure.step_s.reserve(static_cast<size_t>(job_.batch * num_steps));  // no step allocates
   for (int picture = 0; picture < job_.batch; ++picture) {
     const uint64_t seed = job_.seed + static_cast<uint64_t>(picture);
     NoiseStream noise(job_.rng, seed);
