@@ -25,7 +25,7 @@ test: build
 
 # The tables of docs/performance.md.
 bench: build
-	build/bench/bench_ops
+	build/ingot bench
 
 install: build
 	cmake --install build --prefix $(PREFIX)
@@ -45,7 +45,7 @@ setup:
 
 # Needs clang-format.
 format:
-	git ls-files 'src/*.h' 'src/*.cc' 'tests/*.h' 'tests/*.cc' 'bench/*.cc' | xargs clang-format -i
+	git ls-files 'src/*.h' 'src/*.cc' 'tests/*.h' 'tests/*.cc' | xargs clang-format -i
 
 clean:
 	rm -rf build

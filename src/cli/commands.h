@@ -16,10 +16,9 @@ struct JobFlags {
   std::string size;  // "WxH"
   std::optional<int> steps, batch;
   std::optional<uint64_t> seed;
-  std::string sampler, scheduler, rng;
+  std::string sampler, scheduler, rng, precision;
   std::optional<double> cfg, guidance;
   std::string memory;  // "2GiB"
-  std::string precision = "default";
   std::optional<int> threads;
   std::string output;
   bool json = false;
@@ -31,5 +30,9 @@ Status InspectCommand(const std::string& path, bool json);
 Status ModelsCommand(const std::string& models_dir, bool json);
 Status QuantizeCommand(const std::string& in, const std::string& out, const std::string& type,
                        std::stop_token stop);
+
+// `read_file`: a large file whose direct reads give the disk's rate, or empty.
+Status BenchCommand(std::optional<int> threads, const std::string& read_file, bool peaks_only,
+                    bool json, std::stop_token stop);
 
 }  // namespace ingot

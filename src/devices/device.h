@@ -41,6 +41,21 @@ struct OpSignature {
   DType output_dtype;
 };
 
+// A picture op on some rows of its pictures, for those that do not stand in
+// memory whole. Views then hold a part of the rows: the output, the residual and
+// the rows that GroupNormStats reads from row `begin` of the picture on; the input
+// of a Conv2d from row `window_begin` on, with all rows that its taps reach.
+//
+// Calls come in the order of rows; a Conv2d's begin at multiples of kStripGrid.
+// GroupNormStats keeps its sums in the workspace from call to call, and writes
+// its output in the last.
+struct Strip {
+  int64_t begin = 0;
+  int64_t window_begin = 0;
+  int64_t picture_rows = 0;  // of the input, whole
+};
+inline constexpr int64_t kStripGrid = 4;
+
 // One op to run, or some rows of it: the views may be a part of the tokens of
 // the signature's operands, cut at multiples of kRowGrid tokens (keys and values
 // whole). No operand overlaps the output or the workspace, but for the operand
@@ -50,6 +65,7 @@ struct OpCall {
   std::span<const ConstTensorView> inputs;
   TensorView output;
   std::span<std::byte> workspace;  // WorkspaceBytes of the signature, kTensorAlignment-aligned
+  const Strip* strip = nullptr;    // null: whole pictures
 };
 
 // Statistics over rows are taken on a fixed grid of this many tokens of one
@@ -79,6 +95,9 @@ class Device {
   // The operand whose bytes the output may take the place of, when it has the
   // output's shape and dies with this op: -1 for none.
   virtual int AliasOf(const op::Op& op) const = 0;
+
+  // Whether Run takes a Strip.
+  virtual bool AcceptsStrips(const op::Op& op) const = 0;
 
   // Scratch that Run needs, for all threads together; a function of the
   // signature and the device alone.

@@ -18,10 +18,11 @@ Value Graph::Weight(const Scope& scope, std::string_view leaf, Shape shape) {
   return Append({op::Weight{(scope / leaf).name()}, {}, shape, DType::kF32});
 }
 
-Value Graph::Linear(const Scope& scope, Value x, int64_t out, bool bias) {
-  const Value weight = Weight(scope, "weight", {out, shape(x).back()});
-  if (!bias) return New(op::Linear{}, {x, weight});
-  return New(op::Linear{.has_bias = true}, {x, weight, Weight(scope, "bias", {out})});
+Value Graph::Linear(const Scope& scope, Value x, int64_t out, const LinearOptions& options) {
+  const op::Linear linear = {.has_bias = options.bias, .sensitive = options.sensitive};
+  std::vector<Value> inputs = {x, Weight(scope, "weight", {out, shape(x).back()})};
+  if (options.bias) inputs.push_back(Weight(scope, "bias", {out}));
+  return New(linear, std::move(inputs));
 }
 
 Value Graph::LayerNorm(const Scope& scope, Value x, float eps) {
@@ -82,6 +83,9 @@ Value Graph::New(op::Op op, std::vector<Value> inputs) {
 }
 
 Value Graph::Append(Node node) {
+  for (Value input : node.inputs) {
+    INGOT_CHECK(0 <= input.id && input.id < static_cast<int32_t>(nodes_.size()));
+  }
   nodes_.push_back(std::move(node));
   return {static_cast<int32_t>(nodes_.size()) - 1};
 }

@@ -43,6 +43,11 @@ struct Node {
   DType dtype = DType::kF32;
 };
 
+struct LinearOptions {
+  bool bias = true;
+  bool sensitive = false;  // op::Linear
+};
+
 // Nodes stand in the order of execution: inputs before users.
 class Graph {
  public:
@@ -51,7 +56,7 @@ class Graph {
   Value Weight(const Scope& scope, std::string_view leaf, Shape shape);
 
   // x * weight^T (+ bias), the weights under `scope`, `out` features.
-  Value Linear(const Scope& scope, Value x, int64_t out, bool bias = true);
+  Value Linear(const Scope& scope, Value x, int64_t out, const LinearOptions& options = {});
   Value Embedding(Value ids, Value table) { return New(op::Embedding{}, {ids, table}); }
   Value TakeRow(Value x, Value idx) { return New(op::TakeRow{}, {x, idx}); }
 
@@ -97,6 +102,11 @@ class Graph {
                const op::Conv2d& attributes);
   Value UpsampleNearest2x(Value x) { return New(op::UpsampleNearest2x{}, {x}); }
 
+  // A node of any op that has a shape rule: for passes, which write what no model does.
+  Value New(op::Op op, std::vector<Value> inputs);
+  // `node` as it is; its inputs are values of this graph.
+  Value Append(Node node);
+
   // Values that a run leaves readable under `name`; they live to its end.
   void MarkOutput(std::string name, Value value) { outputs_.push_back({std::move(name), value}); }
 
@@ -112,9 +122,6 @@ class Graph {
   Value FindInput(std::string_view name) const;
 
  private:
-  Value New(op::Op op, std::vector<Value> inputs);
-  Value Append(Node node);
-
   std::vector<Node> nodes_;
   std::vector<Output> outputs_;
 };

@@ -214,8 +214,8 @@ std::string Describe(const Linear& op) {
   constexpr std::array<const char*, 5> kPrologues = {"", " ada_layer_norm", " gelu_tanh",
                                                      " gated_gelu_tanh", " concat_gelu_tanh"};
   constexpr std::array<const char*, 3> kEpilogues = {"", " add", " gated_add"};
-  return fmt::format("{}{}{}{}", Name(op.compute), op.has_bias ? " bias" : "",
-                     kPrologues[static_cast<size_t>(op.prologue)],
+  return fmt::format("{}{}{}{}{}", Name(op.compute), op.has_bias ? " bias" : "",
+                     op.sensitive ? " sensitive" : "", kPrologues[static_cast<size_t>(op.prologue)],
                      kEpilogues[static_cast<size_t>(op.epilogue)]);
 }
 std::string Describe(const Affine& op) {

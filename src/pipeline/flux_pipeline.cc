@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/stopwatch.h"
+#include "graph/passes/fuse.h"
 #include "library/tokenizers.h"
 #include "models/flux/flux.h"
 #include "runtime/execution.h"
@@ -30,15 +31,26 @@ Status CheckFinite(std::span<const float> values, std::string_view phase, const 
   return NotFinite("{}: expected finite numbers from {}, found NaN or Inf", phase, from.path());
 }
 
-// Reads the program's weights, and says what that took.
-Result<Execution> LoadMeasured(const Program& program, Device& device, std::stop_token stop,
-                               PhaseMeasure& measure) {
-  const Stopwatch watch;
-  Result<Execution> execution = Execution::Load(program, device, stop);
-  measure.load_s += watch.seconds();
-  measure.stalled_s += watch.seconds();
-  measure.streamed_bytes += program.Plan({}).streamed_bytes;
-  return execution;
+// What the weights of a phase took.
+void Measure(const Execution& execution, PhaseMeasure& measure) {
+  measure.load_s += execution.stalled_s();
+  measure.stalled_s += execution.stalled_s();
+  measure.streamed_bytes += execution.streamed_bytes();
+}
+
+// Inputs that hold of all evaluations before the first; "img" is the latent's.
+constexpr const char* kVarying = "img";
+constexpr const char* kStepwise = "timesteps";
+
+Result<Program> CompileNetwork(const Graph& graph, const Component& component, Precision precision,
+                               const Device& device) {
+  const auto dtype_of = [&](std::string_view name) {
+    const auto found = component.tensors.by_name.find(name);
+    // One that lacks is told by Program::Compile.
+    return found != component.tensors.by_name.end() ? found->second->dtype : DType::kF32;
+  };
+  return Program::Compile(SetPrecision(Fuse(graph), precision, dtype_of), component.tensors,
+                          device);
 }
 
 // The sigmas fall; only the last may be 0.
@@ -61,9 +73,11 @@ std::vector<uint8_t> ToRgb8(std::span<const float> x) {
 Result<FluxPipeline> FluxPipeline::Prepare(const Job& job, const Device& device) {
   FluxPipeline pipeline(job);
   INGOT_ASSIGN_OR_RETURN(pipeline.sigmas_, MakeSigmas(*job.scheduler, job.flow(), job.steps));
+  INGOT_ASSIGN_OR_RETURN(pipeline.evaluations_, EvaluationSigmas(*job.sampler, pipeline.sigmas_));
   pipeline.latent_shape_ = {job.flux().in_channels / 4, job.height / 8, job.width / 8};
   INGOT_RETURN_IF_ERROR(pipeline.Tokenize());
   INGOT_RETURN_IF_ERROR(pipeline.Compile(device));
+  INGOT_RETURN_IF_ERROR(pipeline.PlaceWeights());
   pipeline.MakePlan();
   return pipeline;
 }
@@ -98,41 +112,67 @@ Status FluxPipeline::Compile(const Device& device) {
                                  g.Input("eos_idx", {1}, DType::kI32)};
     g.MarkOutput("pooled",
                  clip::ClipText(g, config, Scope(), in, config.num_hidden_layers).pooler_output);
-    INGOT_ASSIGN_OR_RETURN(clip_, Program::Compile(std::move(g), models.clip.tensors, device));
+    INGOT_ASSIGN_OR_RETURN(clip_, CompileNetwork(g, models.clip, job_.precision, device));
   }
   {
     Graph g;
     const Value ids = g.Input("input_ids", {1, num_tokens}, DType::kI32);
     g.MarkOutput("txt", t5::T5Encoder(g, models.t5.As<t5::T5Config>(), Scope(), ids));
-    INGOT_ASSIGN_OR_RETURN(t5_, Program::Compile(std::move(g), models.t5.tensors, device));
+    INGOT_ASSIGN_OR_RETURN(t5_, CompileNetwork(g, models.t5, job_.precision, device));
   }
   {
     Graph g;
     const flux::FluxInputs in = flux::DeclareFluxInputs(
         g, job_.flux(), {.txt_tokens = num_tokens, .img_tokens = latent_shape_.num_patches()});
     g.MarkOutput("velocity", flux::Flux(g, job_.flux(), Scope(), in));
-    INGOT_ASSIGN_OR_RETURN(flux_, Program::Compile(std::move(g), models.flux.tensors, device));
+    Hoisted hoisted = Hoist(g, {.varying = {kVarying},
+                                .stepwise = {kStepwise},
+                                .num_rows = static_cast<int64_t>(evaluations_.size())});
+    crossings_ = std::move(hoisted.crossings);
+    INGOT_ASSIGN_OR_RETURN(hoist_,
+                           CompileNetwork(hoisted.hoisted, models.flux, job_.precision, device));
+    INGOT_ASSIGN_OR_RETURN(flux_,
+                           CompileNetwork(hoisted.main, models.flux, job_.precision, device));
   }
   Graph g;
   const Value z =
       g.Input("z", {1, latent_shape_.channels, latent_shape_.height, latent_shape_.width});
   g.MarkOutput("picture", vae::Decode(g, models.vae.As<vae::VaeConfig>(), Scope(),
                                       g.Permute(z, {0, 2, 3, 1}), vae::kFluxLatents));
-  INGOT_ASSIGN_OR_RETURN(vae_, Program::Compile(std::move(g), models.vae.tensors, device));
+  INGOT_ASSIGN_OR_RETURN(vae_, CompileNetwork(g, models.vae, job_.precision, device));
   return {};
 }
 
+// Weights that are used again stay in memory.
+Status FluxPipeline::PlaceWeights() {
+  const auto place = [](Program& program, int64_t num_runs) {
+    return program.PlaceWeights(
+        {.num_bytes = AllResidentBytes(program.weight_uses()), .num_runs = num_runs});
+  };
+  const auto num_prompts = static_cast<int64_t>(prompts_.size());
+  const auto num_evaluations = static_cast<int64_t>(evaluations_.size());
+  INGOT_RETURN_IF_ERROR(place(*clip_, num_prompts));
+  INGOT_RETURN_IF_ERROR(place(*t5_, num_prompts));
+  INGOT_RETURN_IF_ERROR(place(*hoist_, num_prompts));
+  INGOT_RETURN_IF_ERROR(place(*flux_, job_.batch * num_evaluations * num_prompts));
+  return place(*vae_, job_.batch);
+}
+
 void FluxPipeline::MakePlan() {
-  plan_.phases = {clip_->Plan("clip"), t5_->Plan("t5"), flux_->Plan("sampling"),
-                  vae_->Plan("decode")};
+  plan_.phases = {clip_->Plan("clip"), t5_->Plan("t5"), hoist_->Plan("hoist"),
+                  flux_->Plan("sampling"), vae_->Plan("decode")};
   const int64_t latent = latent_shape_.num_elements();
   const int64_t buffers = job_.sampler->num_buffers + BrownianTree::kNumBuffers;
   const auto num_tokens = static_cast<int64_t>(prompts_[0].t5.ids.size());
-  const int64_t cond = num_tokens * job_.flux().context_in_dim + job_.flux().vec_in_dim;
+  int64_t cond = num_tokens * job_.flux().context_in_dim + job_.flux().vec_in_dim;
+  for (const Graph::Output& output : hoist_->graph().outputs()) {
+    cond += hoist_->graph().shape(output.value).num_elements();
+  }
   const int64_t floats =
       static_cast<int64_t>(prompts_.size()) * cond + latent * (job_.batch + buffers + 1);
   plan_.carried_bytes = floats * 4 + int64_t{job_.batch} * job_.width * job_.height * 3;
   plan_.fixed_bytes = kFixedBytes;
+  plan_.num_steps = job_.steps;
 }
 
 Result<Record> FluxPipeline::Run(Device& device, const ProgressCallback& progress,
@@ -154,6 +194,9 @@ Result<Record> FluxPipeline::Run(Device& device, const ProgressCallback& progres
       "clip", [&](PhaseMeasure& measure) { return EncodeClip(device, conds, measure, stop); }));
   INGOT_RETURN_IF_ERROR(run_phase(
       "t5", [&](PhaseMeasure& measure) { return EncodeT5(device, conds, measure, stop); }));
+  INGOT_RETURN_IF_ERROR(run_phase("hoist", [&](PhaseMeasure& measure) {
+    return HoistConditioning(device, conds, measure, stop);
+  }));
   INGOT_RETURN_IF_ERROR(run_phase("sampling", [&](PhaseMeasure& measure) {
     return SamplePictures(device, conds, latents, measure, progress, stop);
   }));
@@ -165,64 +208,93 @@ Result<Record> FluxPipeline::Run(Device& device, const ProgressCallback& progres
 
 Status FluxPipeline::EncodeClip(Device& device, std::vector<Conditioning>& conds,
                                 PhaseMeasure& measure, std::stop_token stop) const {
-  INGOT_ASSIGN_OR_RETURN(Execution clip, LoadMeasured(*clip_, device, stop, measure));
+  INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> clip, Execution::Start(*clip_, device));
   for (size_t i = 0; i < prompts_.size(); ++i) {
-    Copy<int32_t>(prompts_[i].clip.ids, clip.Input("input_ids").As<int32_t>());
-    clip.Input("eos_idx").As<int32_t>()[0] = prompts_[i].clip_end_idx;
-    INGOT_RETURN_IF_ERROR(clip.Run(stop));
-    const std::span<const float> pooled = clip.Output("pooled").As<float>();
+    Copy<int32_t>(prompts_[i].clip.ids, clip->Input("input_ids").As<int32_t>());
+    clip->Input("eos_idx").As<int32_t>()[0] = prompts_[i].clip_end_idx;
+    INGOT_RETURN_IF_ERROR(clip->Run(stop));
+    const std::span<const float> pooled = clip->Output("pooled").As<float>();
     INGOT_RETURN_IF_ERROR(CheckFinite(pooled, "clip", job_.models.clip));
     conds[i].pooled.assign(pooled.begin(), pooled.end());
   }
+  Measure(*clip, measure);
   return {};
 }
 
 Status FluxPipeline::EncodeT5(Device& device, std::vector<Conditioning>& conds,
                               PhaseMeasure& measure, std::stop_token stop) const {
-  INGOT_ASSIGN_OR_RETURN(Execution t5, LoadMeasured(*t5_, device, stop, measure));
+  INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> t5, Execution::Start(*t5_, device));
   for (size_t i = 0; i < prompts_.size(); ++i) {
-    Copy<int32_t>(prompts_[i].t5.ids, t5.Input("input_ids").As<int32_t>());
-    INGOT_RETURN_IF_ERROR(t5.Run(stop));
-    const std::span<const float> txt = t5.Output("txt").As<float>();
+    Copy<int32_t>(prompts_[i].t5.ids, t5->Input("input_ids").As<int32_t>());
+    INGOT_RETURN_IF_ERROR(t5->Run(stop));
+    const std::span<const float> txt = t5->Output("txt").As<float>();
     INGOT_RETURN_IF_ERROR(CheckFinite(txt, "t5", job_.models.t5));
     conds[i].txt.assign(txt.begin(), txt.end());
     ApplyEmphasis(prompts_[i].t5.weights, conds[i].txt);
   }
+  Measure(*t5, measure);
+  return {};
+}
+
+Status FluxPipeline::HoistConditioning(Device& device, std::vector<Conditioning>& conds,
+                                       PhaseMeasure& measure, std::stop_token stop) const {
+  INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> hoist, Execution::Start(*hoist_, device));
+  const auto input = [&](const char* name) { return hoist->Input(name).As<float>(); };
+  const auto fill_if_used = [&](const char* name, const auto& fill) {
+    if (hoist_->graph().FindInput(name).id >= 0) fill(input(name));
+  };
+  fill_if_used("img_ids", [&](std::span<float> ids) { FillImageIds(latent_shape_, ids); });
+  fill_if_used("txt_ids", [](std::span<float> ids) { std::ranges::fill(ids, 0.0f); });
+  fill_if_used("guidance", [&](std::span<float> guidance) {
+    guidance[0] = static_cast<float>(job_.distilled_guidance);
+  });
+  for (Conditioning& cond : conds) {
+    Copy<float>(evaluations_, input(kStepwise));
+    Copy<float>(cond.txt, input("txt"));
+    Copy<float>(cond.pooled, input("y"));
+    INGOT_RETURN_IF_ERROR(hoist->Run(stop));
+    for (const Hoisted::Crossing& crossing : crossings_) {
+      const std::span<const float> value = hoist->Output(crossing.name).As<float>();
+      cond.hoisted.emplace_back(value.begin(), value.end());
+    }
+  }
+  Measure(*hoist, measure);
   return {};
 }
 
 Status FluxPipeline::SamplePictures(Device& device, const std::vector<Conditioning>& conds,
                                     std::vector<std::vector<float>>& latents, PhaseMeasure& measure,
                                     const ProgressCallback& progress, std::stop_token stop) const {
-  INGOT_ASSIGN_OR_RETURN(Execution flux, LoadMeasured(*flux_, device, stop, measure));
-  FillImageIds(latent_shape_, flux.Input("img_ids").As<float>());
-  std::ranges::fill(flux.Input("txt_ids").As<float>(), 0.0f);
-  if (job_.flux().guidance_embed) {
-    flux.Input("guidance").As<float>()[0] = static_cast<float>(job_.distilled_guidance);
-  }
-
+  INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> flux, Execution::Start(*flux_, device));
   const auto num_elements = static_cast<size_t>(latent_shape_.num_elements());
   std::vector<float> scratch(num_elements * static_cast<size_t>(job_.sampler->num_buffers));
   std::vector<float> tree_scratch(num_elements * BrownianTree::kNumBuffers);
   std::vector<float> unconditional(conds.size() > 1 ? num_elements : 0);
 
   // denoised = x - sigma * v; with CFG: uncond + cfg * (cond - uncond).
+  size_t evaluation = 0;  // of this picture
   const auto denoise_one = [&](const Conditioning& cond, std::span<const float> x, float sigma,
                                std::span<float> denoised) -> Status {
-    Copy<float>(cond.txt, flux.Input("txt").As<float>());
-    Copy<float>(cond.pooled, flux.Input("y").As<float>());
-    flux.Input("timesteps").As<float>()[0] = sigma;
-    Patchify(latent_shape_, x, flux.Input("img").As<float>());
-    INGOT_RETURN_IF_ERROR(flux.Run(stop));
-    Unpatchify(latent_shape_, flux.Output("velocity").As<float>(), denoised);
+    for (size_t i = 0; i < crossings_.size(); ++i) {
+      const std::span<float> input = flux->Input(crossings_[i].name).As<float>();
+      const size_t row = crossings_[i].stepwise ? evaluation : 0;
+      Copy<float>(std::span(cond.hoisted[i]).subspan(row * input.size(), input.size()), input);
+    }
+    Patchify(latent_shape_, x, flux->Input("img").As<float>());
+    INGOT_RETURN_IF_ERROR(flux->Run(stop));
+    Unpatchify(latent_shape_, flux->Output("velocity").As<float>(), denoised);
     ToDenoised(sigma, x, denoised, denoised);
     return {};
   };
   const auto denoise = [&](std::span<const float> x, float sigma,
                            std::span<float> denoised) -> Status {
+    INGOT_CHECK(sigma == evaluations_[evaluation]);
     INGOT_RETURN_IF_ERROR(denoise_one(conds[0], x, sigma, denoised));
+    if (conds.size() > 1) {
+      INGOT_RETURN_IF_ERROR(denoise_one(conds[1], x, sigma, unconditional));
+    }
+    ++evaluation;
     if (conds.size() == 1) return {};
-    INGOT_RETURN_IF_ERROR(denoise_one(conds[1], x, sigma, unconditional));
     const auto cfg = static_cast<float>(job_.cfg_scale);
     for (size_t i = 0; i < num_elements; ++i) {
       denoised[i] = unconditional[i] + cfg * (denoised[i] - unconditional[i]);
@@ -241,6 +313,7 @@ Status FluxPipeline::SamplePictures(Device& device, const std::vector<Conditioni
       AddNoise(sigmas_.front(), first, x);
     }
     const BrownianTree tree(job_.rng, seed, LeastPositive(sigmas_), sigmas_.front());
+    evaluation = 0;
     Stopwatch watch;
     double begin_s = 0;
     const auto end_step = [&] {
@@ -272,17 +345,18 @@ Status FluxPipeline::SamplePictures(Device& device, const std::vector<Conditioni
     INGOT_RETURN_IF_ERROR(Sample(*job_.sampler, run));
     INGOT_RETURN_IF_ERROR(CheckFinite(x, "sampling", job_.models.flux));
   }
+  Measure(*flux, measure);
   return {};
 }
 
 Status FluxPipeline::DecodePictures(Device& device, const std::vector<std::vector<float>>& latents,
                                     std::vector<Picture>& pictures, PhaseMeasure& measure,
                                     const ProgressCallback& progress, std::stop_token stop) const {
-  INGOT_ASSIGN_OR_RETURN(Execution vae, LoadMeasured(*vae_, device, stop, measure));
+  INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> vae, Execution::Start(*vae_, device));
   for (size_t i = 0; i < latents.size(); ++i) {
-    Copy<float>(latents[i], vae.Input("z").As<float>());
-    INGOT_RETURN_IF_ERROR(vae.Run(stop));
-    const std::span<const float> x = vae.Output("picture").As<float>();
+    Copy<float>(latents[i], vae->Input("z").As<float>());
+    INGOT_RETURN_IF_ERROR(vae->Run(stop));
+    const std::span<const float> x = vae->Output("picture").As<float>();
     INGOT_RETURN_IF_ERROR(CheckFinite(x, "decode", job_.models.vae));
     pictures.push_back({job_.width, job_.height, job_.seed + i, ToRgb8(x)});
     if (progress) {
@@ -291,6 +365,7 @@ Status FluxPipeline::DecodePictures(Device& device, const std::vector<std::vecto
                 .num_steps = static_cast<int>(latents.size())});
     }
   }
+  Measure(*vae, measure);
   return {};
 }
 

@@ -1,4 +1,4 @@
-// A Flux job as phases: clip, t5, sampling, decode.
+// A Flux job as phases: clip, t5, hoist, sampling, decode.
 #pragma once
 
 #include <functional>
@@ -7,6 +7,7 @@
 #include <stop_token>
 #include <string_view>
 
+#include "graph/passes/hoist.h"
 #include "pipeline/job.h"
 #include "pipeline/latent.h"
 #include "pipeline/record.h"
@@ -40,17 +41,23 @@ class FluxPipeline {
   struct Conditioning {         // of one prompt
     std::vector<float> pooled;  // [vec_in_dim]
     std::vector<float> txt;     // [text tokens, context_in_dim]
+    // What the transformer needs of them at every evaluation, one a crossing: rows of all
+    // evaluations, or the one value that serves them all.
+    std::vector<std::vector<float>> hoisted;
   };
 
   explicit FluxPipeline(const Job& job) : job_(job) {}
   Status Tokenize();
   Status Compile(const Device& device);
+  Status PlaceWeights();
   void MakePlan();
 
   Status EncodeClip(Device& device, std::vector<Conditioning>& conds, PhaseMeasure& measure,
                     std::stop_token stop) const;
   Status EncodeT5(Device& device, std::vector<Conditioning>& conds, PhaseMeasure& measure,
                   std::stop_token stop) const;
+  Status HoistConditioning(Device& device, std::vector<Conditioning>& conds, PhaseMeasure& measure,
+                           std::stop_token stop) const;
   Status SamplePictures(Device& device, const std::vector<Conditioning>& conds,
                         std::vector<std::vector<float>>& latents, PhaseMeasure& measure,
                         const ProgressCallback& progress, std::stop_token stop) const;
@@ -60,9 +67,11 @@ class FluxPipeline {
 
   Job job_;
   std::vector<float> sigmas_;
+  std::vector<float> evaluations_;  // sigma of every call of the transformer, in order
   LatentShape latent_shape_{};
   std::vector<PromptTokens> prompts_;  // the prompt; with CFG also the negative one
-  std::optional<Program> clip_, t5_, flux_, vae_;
+  std::optional<Program> clip_, t5_, hoist_, flux_, vae_;
+  std::vector<Hoisted::Crossing> crossings_;  // from hoist_ to flux_
   Plan plan_;
 };
 

@@ -68,6 +68,8 @@ Result<Job> ResolveJob(const JobRequest& request) {
   if (scheduler_name == "Automatic" || scheduler_name == "automatic") scheduler_name = "Simple";
   INGOT_ASSIGN_OR_RETURN(const Scheduler* scheduler, FindScheduler(scheduler_name));
   INGOT_ASSIGN_OR_RETURN(const Rng rng, FindRng(request.rng.value_or("cpu")));
+  INGOT_ASSIGN_OR_RETURN(const Precision precision,
+                         FindPrecision(request.precision.value_or("default")));
   INGOT_ASSIGN_OR_RETURN(ModelSet models, ResolveModels(request.models));
 
   const Component& flux = models.flux;
@@ -84,6 +86,7 @@ Result<Job> ResolveJob(const JobRequest& request) {
       .sampler = sampler,
       .scheduler = scheduler,
       .rng = rng,
+      .precision = precision,
       .cfg_scale = request.cfg_scale.value_or(1.0),
       .distilled_guidance = request.distilled_guidance.value_or(3.5),
       .min_text_tokens = FileDefault(flux, "ingot.min_text_tokens", 256)};

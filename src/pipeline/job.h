@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "graph/passes/precision.h"
 #include "library/library.h"
 #include "sampling/noise.h"
 #include "sampling/samplers.h"
@@ -21,7 +22,7 @@ struct JobRequest {
   ModelRequest models;
   std::optional<int> width, height, steps, batch;
   std::optional<uint64_t> seed;  // unset: drawn at random, then written into the job
-  std::optional<std::string> sampler, scheduler, rng;
+  std::optional<std::string> sampler, scheduler, rng, precision;
   std::optional<double> cfg_scale, distilled_guidance;
 };
 
@@ -37,6 +38,7 @@ struct Job {
   const Sampler* sampler = nullptr;
   const Scheduler* scheduler = nullptr;
   Rng rng = Rng::kCpu;
+  Precision precision = Precision::kDefault;
   double cfg_scale = 1.0;
   double distilled_guidance = 3.5;  // used by guidance-distilled models only
   int min_text_tokens = 256;        // T5 rows are padded to this

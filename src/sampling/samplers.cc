@@ -12,15 +12,14 @@ namespace {
 
 // In Forge's order of /sdapi/v1/samplers.
 constexpr std::array kSamplers = std::to_array<Sampler>({
-    {"DPM++ 2M", "k_dpmpp_2m", "", SampleDpmpp2m, 2, 1, NoiseKind::kNone, 0.0},
-    {"DPM++ 2M SDE", "k_dpmpp_2m_sde", "", SampleDpmpp2mSde, 3, 1, NoiseKind::kBrownian, 1.0},
-    {"Euler a", "k_euler_a", "k_euler_ancestral", SampleEulerAncestral, 2, 1, NoiseKind::kStream,
-     1.0},
-    {"Euler", "k_euler", "", SampleEuler, 1, 1, NoiseKind::kNone, 0.0},
-    {"Heun", "k_heun", "", SampleHeun, 3, 2, NoiseKind::kNone, 0.0},
-    {"DDIM", "ddim", "", SampleDdim, 2, 1, NoiseKind::kStream, 0.0},
-    {"UniPC", "unipc", "", SampleUniPc, 5, 1, NoiseKind::kNone, 0.0},
-    {"LCM", "k_lcm", "", SampleLcm, 2, 1, NoiseKind::kStream, 1.0},
+    {"DPM++ 2M", "k_dpmpp_2m", "", SampleDpmpp2m, 2, NoiseKind::kNone, 0.0},
+    {"DPM++ 2M SDE", "k_dpmpp_2m_sde", "", SampleDpmpp2mSde, 3, NoiseKind::kBrownian, 1.0},
+    {"Euler a", "k_euler_a", "k_euler_ancestral", SampleEulerAncestral, 2, NoiseKind::kStream, 1.0},
+    {"Euler", "k_euler", "", SampleEuler, 1, NoiseKind::kNone, 0.0},
+    {"Heun", "k_heun", "", SampleHeun, 3, NoiseKind::kNone, 0.0},
+    {"DDIM", "ddim", "", SampleDdim, 2, NoiseKind::kStream, 0.0},
+    {"UniPC", "unipc", "", SampleUniPc, 5, NoiseKind::kNone, 0.0},
+    {"LCM", "k_lcm", "", SampleLcm, 2, NoiseKind::kStream, 1.0},
 });
 
 Status CheckSigmas(std::span<const float> sigmas) {
@@ -53,12 +52,6 @@ Result<const Sampler*> FindSampler(std::string_view name) {
   return InvalidArgument("sampler: expected one of {}; found '{}'", known, name);
 }
 
-int NumEvaluations(const Sampler& sampler, std::span<const float> sigmas) {
-  const int num_steps = static_cast<int>(sigmas.size()) - 1;
-  const int saved = sigmas.back() == 0 ? sampler.evaluations_per_step - 1 : 0;
-  return num_steps * sampler.evaluations_per_step - saved;
-}
-
 Status Sample(const Sampler& sampler, const SamplerRun& run) {
   INGOT_RETURN_IF_ERROR(CheckSigmas(run.sigmas));
   const double eta = run.eta.value_or(sampler.default_eta);
@@ -71,6 +64,23 @@ Status Sample(const Sampler& sampler, const SamplerRun& run) {
   INGOT_CHECK(run.scratch.size() >= static_cast<size_t>(sampler.num_buffers) * run.x.size());
   INGOT_CHECK(run.noise || sampler.noise == NoiseKind::kNone);
   return sampler.sample(run);
+}
+
+// A run on a latent of one element tells.
+Result<std::vector<float>> EvaluationSigmas(const Sampler& sampler, std::span<const float> sigmas) {
+  std::vector<float> evaluated, x(1), scratch(static_cast<size_t>(sampler.num_buffers));
+  const SamplerRun run = {
+      .denoise = [&](std::span<const float>, float sigma, std::span<float> denoised) -> Status {
+        evaluated.push_back(sigma);
+        denoised[0] = 0.0f;
+        return {};
+      },
+      .sigmas = sigmas,
+      .x = x,
+      .scratch = scratch,
+      .noise = [](float, float, std::span<float> out) { out[0] = 0.0f; }};
+  INGOT_RETURN_IF_ERROR(Sample(sampler, run));
+  return evaluated;
 }
 
 }  // namespace ingot

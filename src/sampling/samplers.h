@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "base/status.h"
 
@@ -81,8 +82,7 @@ struct Sampler {
   std::string_view alias;    // "k_euler_a"
   std::string_view alias_2;  // empty where there is none
   Status (*sample)(const SamplerRun&);
-  int num_buffers;           // of x.size() floats, in SamplerRun::scratch
-  int evaluations_per_step;  // 2: one where the step ends at sigma 0
+  int num_buffers;  // of x.size() floats, in SamplerRun::scratch
   NoiseKind noise;
   double default_eta;
 };
@@ -92,8 +92,9 @@ std::span<const Sampler> Samplers();
 // By name or alias, any case; InvalidArgument lists what exists.
 Result<const Sampler*> FindSampler(std::string_view name);
 
-// Calls of the denoiser in a run over `sigmas`, for progress. At least two sigmas.
-int NumEvaluations(const Sampler& sampler, std::span<const float> sigmas);
+// The sigma of every call of the denoiser in a run over `sigmas`, in order: known before the run,
+// since no sampler adapts its steps. InvalidArgument as Sample.
+Result<std::vector<float>> EvaluationSigmas(const Sampler& sampler, std::span<const float> sigmas);
 
 // Checks the run (InvalidArgument), then samples. A status of the denoiser or of on_step ends it.
 Status Sample(const Sampler& sampler, const SamplerRun& run);

@@ -70,7 +70,8 @@ TEST(SamplersTest, AnUnknownNameIsToldEveryName) {
 
 struct Outcome {
   Status status;
-  int num_evaluations = 0, num_reports = 0;
+  std::vector<float> evaluated = {};  // sigmas
+  int num_reports = 0;
   std::vector<float> x;
 };
 
@@ -80,7 +81,7 @@ Outcome RunOn(const Sampler& sampler, const std::vector<float>& sigmas, double e
   Outcome outcome = {.status = {}, .x = {1.0f, -0.5f}};
   std::vector<float> scratch(sampler.num_buffers * outcome.x.size());
   const auto denoise = [&](std::span<const float> x, float sigma, std::span<float> denoised) {
-    ++outcome.num_evaluations;
+    outcome.evaluated.push_back(sigma);
     return Denoise(x, sigma, denoised);
   };
   const auto on_step = [&](const SamplerStep& step) -> Status {
@@ -99,13 +100,13 @@ Outcome RunOn(const Sampler& sampler, const std::vector<float>& sigmas, double e
   return outcome;
 }
 
-TEST(SamplersTest, NumEvaluationsIsWhatARunCallsAndEachStepReportsOnce) {
+TEST(SamplersTest, EvaluationSigmasAreWhatARunCallsAndEachStepReportsOnce) {
   for (const Sampler& sampler : Samplers()) {
     for (const std::vector<float>& sigmas :
          {std::vector<float>{1, 0}, {1, 0.5, 0}, {1, 0.9, 0.5, 0.2, 0}, {0.8, 0.5, 0.2, 0.1}}) {
       const Outcome outcome = RunOn(sampler, sigmas);
       EXPECT_TRUE(outcome.status.ok()) << outcome.status.message();
-      EXPECT_EQ(outcome.num_evaluations, NumEvaluations(sampler, sigmas)) << sampler.name;
+      EXPECT_EQ(outcome.evaluated, *EvaluationSigmas(sampler, sigmas)) << sampler.name;
       EXPECT_EQ(outcome.num_reports, static_cast<int>(sigmas.size()) - 1) << sampler.name;
     }
   }

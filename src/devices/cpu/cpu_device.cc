@@ -6,6 +6,7 @@
 
 #include "base/thread_pool.h"
 #include "devices/cpu/arena.h"
+#include "devices/cpu/attention.h"
 #include "devices/cpu/conv.h"
 #include "devices/cpu/cpu_target.h"
 #include "devices/cpu/dequantize.h"
@@ -30,15 +31,26 @@ template <typename T>
 concept HasFastKernel = requires(const T& op, const OpCall& call, ThreadPool& pool) {
   cpu::Run(op, call, pool);
 };
+// A kernel that may take longer than 30 ms asks a stop token.
+template <typename T>
+concept HasStoppableKernel = requires(const T& op, const OpCall& call, ThreadPool& pool,
+                                      std::stop_token stop) {
+  cpu::Run(op, call, pool, stop);
+};
 template <typename T>
 concept HasWorkspace = requires(const T& op, const OpSignature& signature) {
   cpu::WorkspaceBytes(op, signature, 1);
 };
-// A kernel takes views in runs where it declares cpu::AcceptsRuns, and writes over an operand where
-// it declares cpu::AliasOf; the reference takes runs everywhere and writes over none.
+// A kernel takes views in runs where it declares cpu::AcceptsRuns, strips where it declares
+// cpu::AcceptsStrips, and writes over an operand where it declares cpu::AliasOf; the reference
+// takes runs everywhere, no strips, and writes over none.
 template <typename T>
 concept HasRuns = requires(const T& op) {
   { cpu::AcceptsRuns(op, 0) } -> std::same_as<bool>;
+};
+template <typename T>
+concept HasStrips = requires(const T& op) {
+  { cpu::AcceptsStrips(op) } -> std::same_as<bool>;
 };
 template <typename T>
 concept HasAlias = requires(const T& op) {
@@ -104,6 +116,7 @@ class CpuDevice final : public Device {
   Status Supports(const OpSignature& signature) const override;
   bool AcceptsRuns(const op::Op& op, int input_idx) const override;
   int AliasOf(const op::Op& op) const override;
+  bool AcceptsStrips(const op::Op& op) const override;
   int64_t WorkspaceBytes(const OpSignature& signature) const override;
   Status Run(const OpCall& call, std::stop_token stop) override;
 
@@ -162,22 +175,35 @@ int CpuDevice::AliasOf(const op::Op& op) const {
       op);
 }
 
+bool CpuDevice::AcceptsStrips(const op::Op& op) const {
+  if (kernels_ == CpuKernels::kReference) return false;
+  return std::visit(
+      []<typename T>(const T& o) {
+        if constexpr (HasStrips<T>) return cpu::AcceptsStrips(o);
+        return false;
+      },
+      op);
+}
+
 Status CpuDevice::Run(const OpCall& call, std::stop_token stop) {
   if (stop.stop_requested()) return Cancelled("cancelled by the caller");
   INGOT_RETURN_IF_ERROR(CheckIndices(call));
+  pool_.set_stop(stop);
   std::visit(
       [&]<typename T>(const T& op) {
         if constexpr (kIsView<T>) {
           INGOT_CHECK(false);  // only another view of its input; never run
         } else {
-          if constexpr (HasFastKernel<T>) {
+          if constexpr (HasStoppableKernel<T>) {
+            if (kernels_ == CpuKernels::kFast) return cpu::Run(op, call, pool_, stop);
+          } else if constexpr (HasFastKernel<T>) {
             if (kernels_ == CpuKernels::kFast) return cpu::Run(op, call, pool_);
           }
           cpu::reference::Run(op, call, pool_);
         }
       },
       *call.op);
-  return {};
+  return stop.stop_requested() ? Cancelled("cancelled by the caller") : Status();
 }
 
 }  // namespace

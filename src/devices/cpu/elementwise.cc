@@ -58,25 +58,15 @@ void BinarySpan(op::BinaryKind kind, const float* a, const float* b, bool repeat
   }
 }
 
-HWY_INLINE V TimesSigmoid(V x, V minus_z) {
-  return hn::Div(x, hn::Add(hn::Set(kTag, 1.0f), Exp(kTag, minus_z)));
-}
-
 void UnarySpan(op::UnaryKind kind, const float* x, size_t n, float* out) {
-  // 2 sqrt(2/pi) and 0.044715 of it
-  constexpr float kGelu1 = 1.5957691216057308f, kGelu3 = 0.07135481627260025f;
   switch (kind) {
     case op::UnaryKind::kSilu:
-      return Transform(x, n, out, [](V v) { return TimesSigmoid(v, hn::Neg(v)); });
+      return Transform(x, n, out, [](V v) { return TimesSigmoid(kTag, v, hn::Neg(v)); });
     case op::UnaryKind::kGeluTanh:
-      return Transform(x, n, out, [](V v) {
-        const V factor =
-            hn::NegMulAdd(hn::Mul(v, v), hn::Set(kTag, kGelu3), hn::Set(kTag, -kGelu1));
-        return TimesSigmoid(v, hn::Mul(v, factor));
-      });
+      return Transform(x, n, out, [](V v) { return GeluTanh(kTag, v); });
     case op::UnaryKind::kQuickGelu:
-      return Transform(x, n, out,
-                       [](V v) { return TimesSigmoid(v, hn::Mul(v, hn::Set(kTag, -1.702f))); });
+      return Transform(
+          x, n, out, [](V v) { return TimesSigmoid(kTag, v, hn::Mul(v, hn::Set(kTag, -1.702f))); });
   }
 }
 

@@ -42,6 +42,21 @@ HWY_INLINE V Exp(D d, V x) {
   return hn::IfThenZeroElse(hn::Lt(x, lowest), bounded);
 }
 
+// x * sigmoid(z), given -z.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V TimesSigmoid(D d, V x, V minus_z) {
+  return hn::Div(x, hn::Add(hn::Set(d, 1.0f), Exp(d, minus_z)));
+}
+
+// 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) = x * sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3))
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V GeluTanh(D d, V x) {
+  // 2 sqrt(2/pi) and 0.044715 of it
+  constexpr float kFactor1 = 1.5957691216057308f, kFactor3 = 0.07135481627260025f;
+  const V factor = hn::NegMulAdd(hn::Mul(x, x), hn::Set(d, kFactor3), hn::Set(d, -kFactor1));
+  return TimesSigmoid(d, x, hn::Mul(x, factor));
+}
+
 // The first `count` lanes from memory, zeros in the others. Reads no further.
 template <class D>
 HWY_INLINE hn::Vec<D> LoadFirst(D d, const float* from, size_t count) {

@@ -19,14 +19,14 @@ FluxInputs DeclareFluxInputs(Graph& g, const FluxConfig& c, const FluxShape& sha
 
 Value Flux(Graph& g, const FluxConfig& c, const Scope& w, const FluxInputs& in) {
   const op::TimestepEmbedding embedding;  // layers.py timestep_embedding: 256 wide, time * 1000
-  Value img = g.Linear(w / "img_in", in.img, c.hidden_size);
+  Value img = g.Linear(w / "img_in", in.img, c.hidden_size, {.sensitive = true});
   Value vec = MLPEmbedder(g, c, w / "time_in", g.TimestepEmbedding(in.timesteps, embedding));
   if (c.guidance_embed) {
     const Value guidance = g.TimestepEmbedding(in.guidance, embedding);
     vec = g.Add(vec, MLPEmbedder(g, c, w / "guidance_in", guidance));
   }
   vec = g.Add(vec, MLPEmbedder(g, c, w / "vector_in", in.y));
-  const Value txt = g.Linear(w / "txt_in", in.txt, c.hidden_size);
+  const Value txt = g.Linear(w / "txt_in", in.txt, c.hidden_size, {.sensitive = true});
 
   const Value ids = g.Concat({in.txt_ids, in.img_ids}, 1);
   const Conditioning cond = {vec, g.RopeTable(ids, c.axes_dim, c.theta)};

@@ -26,7 +26,7 @@ ModulationOut Chunk(Graph& g, const FluxConfig& c, Value mod, int idx) {
 // vec: [B, D] -> [B, 1, count * D]. A function of vec alone, so that it can be
 // computed for all steps before the first.
 Value Modulation(Graph& g, const FluxConfig& c, const Scope& w, Value vec, int64_t count) {
-  const Value out = g.Linear(w, g.Silu(vec), count * c.hidden_size);
+  const Value out = g.Linear(w, g.Silu(vec), count * c.hidden_size, {.sensitive = true});
   return g.Reshape(out, {g.shape(vec)[0], 1, count * c.hidden_size});
 }
 
@@ -71,7 +71,7 @@ Stream PrepareStream(Graph& g, const FluxConfig& c, const Scope& w, const std::s
   const ModulationOut mod2 = Chunk(g, c, mod, 1);
   const Scope attn = w / (side + "_attn");
   const Value modulated = Modulate(g, x, mod1.shift, mod1.scale);
-  const Value qkv = g.Linear(attn / "qkv", modulated, 3 * c.hidden_size, c.qkv_bias);
+  const Value qkv = g.Linear(attn / "qkv", modulated, 3 * c.hidden_size, {.bias = c.qkv_bias});
   return {mod1, mod2, SplitHeads(g, c, attn / "norm", qkv)};
 }
 
@@ -87,8 +87,9 @@ Value FinishStream(Graph& g, const FluxConfig& c, const Scope& w, const std::str
 }  // namespace
 
 Value MLPEmbedder(Graph& g, const FluxConfig& c, const Scope& w, Value x) {
-  const Value hidden = g.Silu(g.Linear(w / "in_layer", x, c.hidden_size));
-  return g.Linear(w / "out_layer", hidden, c.hidden_size);
+  const LinearOptions sensitive = {.sensitive = true};
+  const Value hidden = g.Silu(g.Linear(w / "in_layer", x, c.hidden_size, sensitive));
+  return g.Linear(w / "out_layer", hidden, c.hidden_size, sensitive);
 }
 
 ImgTxt DoubleStreamBlock(Graph& g, const FluxConfig& c, const Scope& w, ImgTxt x,
@@ -123,7 +124,7 @@ Value LastLayer(Graph& g, const FluxConfig& c, const Scope& w, Value x, Value ve
   const Value mod = Modulation(g, c, w / "adaLN_modulation" / 1, vec, 2);
   const Value shift = g.Slice(mod, -1, 0, d);
   const Value scale = g.Slice(mod, -1, d, 2 * d);
-  return g.Linear(w / "linear", Modulate(g, x, shift, scale), c.in_channels);
+  return g.Linear(w / "linear", Modulate(g, x, shift, scale), c.in_channels, {.sensitive = true});
 }
 
 }  // namespace ingot::flux

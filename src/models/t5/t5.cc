@@ -13,20 +13,20 @@ Value T5LayerNorm(Graph& g, const Scope& w, Value x) {
 Value T5Attention(Graph& g, const T5Config& c, const Scope& w, Value x, Value position_bias) {
   const int64_t b = g.shape(x)[0], l = g.shape(x)[1], inner_dim = c.num_heads * c.d_kv;
   const auto heads = [&](const char* name) {
-    const Value y = g.Linear(w / name, x, inner_dim, /*bias=*/false);
+    const Value y = g.Linear(w / name, x, inner_dim, {.bias = false});
     return g.Reshape(y, {b, l, c.num_heads, c.d_kv});
   };
   const Value q = heads("q"), k = heads("k"), v = heads("v");
   const Value attn = g.Attention(q, k, v, position_bias, {});
   const Value joined = g.Reshape(attn, {b, l, inner_dim});
-  return g.Linear(w / "o", joined, c.d_model, /*bias=*/false);
+  return g.Linear(w / "o", joined, c.d_model, {.bias = false});
 }
 
 // T5DenseGatedActDense with gelu_new.
 Value DenseReluDense(Graph& g, const T5Config& c, const Scope& w, Value x) {
-  const Value gate = g.GeluTanh(g.Linear(w / "wi_0", x, c.d_ff, /*bias=*/false));
-  const Value up = g.Linear(w / "wi_1", x, c.d_ff, /*bias=*/false);
-  return g.Linear(w / "wo", g.Mul(gate, up), c.d_model, /*bias=*/false);
+  const Value gate = g.GeluTanh(g.Linear(w / "wi_0", x, c.d_ff, {.bias = false}));
+  const Value up = g.Linear(w / "wi_1", x, c.d_ff, {.bias = false});
+  return g.Linear(w / "wo", g.Mul(gate, up), c.d_model, {.bias = false});
 }
 
 Value T5Block(Graph& g, const T5Config& c, const Scope& w, Value x, Value position_bias) {

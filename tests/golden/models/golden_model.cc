@@ -50,28 +50,53 @@ Value GoldenModel::Input(Graph& g, const std::string& name) const {
   return g.Input(name, Golden(name).shape, Golden(name).dtype);
 }
 
-double GoldenModel::MaxRelativeError(Graph graph, CpuKernels kernels) const {
+void GoldenModel::ReadGolden(std::string_view name, TensorView out) const {
+  const TensorEntry& golden = Golden(name);
+  INGOT_CHECK(golden.shape == out.shape && golden.dtype == out.dtype);
+  INGOT_CHECK(file_->ReadTensor(golden, {out.data, static_cast<size_t>(out.num_bytes())}).ok());
+}
+
+NamedValues GoldenModel::Run(Graph graph, CpuKernels kernels, const NamedValues& inputs) const {
   const std::unique_ptr<Device> device =
       Must(OpenCpuDevice({.num_threads = 1, .kernels = kernels, .target = {}}));
   const Program program = Must(Program::Compile(std::move(graph), weights_, *device));
-  Execution execution = Must(Execution::Load(program, *device, {}));
+  const auto execution = Must(Execution::Start(program, *device));
   for (const Node& node : program.graph().nodes()) {
     const auto* input = std::get_if<op::Input>(&node.op);
     if (input == nullptr) continue;
-    const TensorView view = execution.Input(input->name);
-    const TensorEntry& golden = Golden(input->name);
-    INGOT_CHECK(golden.shape == view.shape && golden.dtype == view.dtype);
-    INGOT_CHECK(file_->ReadTensor(golden, {view.data, static_cast<size_t>(view.num_bytes())}).ok());
+    const TensorView view = execution->Input(input->name);
+    const auto given = inputs.find(input->name);
+    if (given == inputs.end()) {
+      ReadGolden(input->name, view);
+    } else {
+      INGOT_CHECK(given->second.size() == view.As<float>().size());
+      std::ranges::copy(given->second, view.As<float>().begin());
+    }
   }
-  INGOT_CHECK(execution.Run({}).ok());
-  double error = 0;
+  INGOT_CHECK(execution->Run({}).ok());
+  NamedValues outputs;
   for (const Graph::Output& output : program.graph().outputs()) {
-    const TensorEntry& golden = Golden(output.name);
-    const ConstTensorView found = execution.Output(output.name);
-    INGOT_CHECK(golden.shape == found.shape && golden.dtype == DType::kF32);
-    std::vector<float> expected(static_cast<size_t>(golden.shape.num_elements()));
-    INGOT_CHECK(file_->ReadTensor(golden, std::as_writable_bytes(std::span(expected))).ok());
-    error = std::max(error, RelativeError(found.As<float>(), expected));
+    const std::span<const float> values = execution->Output(output.name).As<float>();
+    outputs[output.name].assign(values.begin(), values.end());
+  }
+  return outputs;
+}
+
+double GoldenModel::ErrorOf(Graph graph, CpuKernels kernels) const {
+  NamedValues expected;
+  for (const auto& [name, value] : graph.outputs()) {
+    std::vector<float>& values = expected[name];
+    values.resize(static_cast<size_t>(graph.shape(value).num_elements()));
+    ReadGolden(name,
+               {DType::kF32, graph.shape(value), std::as_writable_bytes(std::span(values)).data()});
+  }
+  return MaxRelativeError(Run(std::move(graph), kernels), expected);
+}
+
+double MaxRelativeError(const NamedValues& found, const NamedValues& expected) {
+  double error = 0;
+  for (const auto& [name, values] : expected) {
+    error = std::max(error, RelativeError(found.at(name), values));
   }
   return error;
 }

@@ -25,6 +25,7 @@ class FluxPipelinePeer {
     out.conds.resize(pipeline.prompts_.size());
     INGOT_RETURN_IF_ERROR(pipeline.EncodeClip(device, out.conds, measure, {}));
     INGOT_RETURN_IF_ERROR(pipeline.EncodeT5(device, out.conds, measure, {}));
+    INGOT_RETURN_IF_ERROR(pipeline.HoistConditioning(device, out.conds, measure, {}));
     INGOT_RETURN_IF_ERROR(pipeline.SamplePictures(device, out.conds, out.latents, measure, {}, {}));
     INGOT_RETURN_IF_ERROR(
         pipeline.DecodePictures(device, out.latents, out.pictures, measure, {}, {}));
@@ -92,6 +93,7 @@ class PipelineGolden : public testing::TestWithParam<CpuKernels> {
   void ExpectMatchesReference(const std::string& name, JobRequest request) {
     request.models.models_dir = INGOT_SOURCE_DIR "/demo/models";
     request.models.model = "ingot-demo";
+    request.precision = "exact";
     const std::unique_ptr<Device> device =
         Must(OpenCpuDevice({.num_threads = 2, .kernels = GetParam(), .target = {}}));
     const FluxPipeline pipeline = Must(FluxPipeline::Prepare(Must(ResolveJob(request)), *device));

@@ -1,0 +1,77 @@
+// Activations on disk: a file without a name, written and read in the background.
+#pragma once
+
+#include <array>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <thread>
+
+#include "base/status.h"
+
+namespace ingot {
+
+// Offsets, lengths and addresses of transfers are multiples of this: they go
+// past the page cache, whose pages nobody planned.
+inline constexpr int64_t kScratchAlignment = 4096;
+
+// Transfers run one after the other in the order they were queued, on one
+// thread. Used by one thread at a time. Allocates nothing after Create.
+class ScratchFile {
+ public:
+  // Room for `num_bytes` in `folder`, taken from the disk at once, so that a full
+  // disk is found before the work. kInvalidArgument for a folder in memory (tmpfs:
+  // spilling there would only move the bytes), kUnavailable when the disk is full.
+  static Result<std::unique_ptr<ScratchFile>> Create(const std::filesystem::path& folder,
+                                                     int64_t num_bytes);
+  ~ScratchFile();  // waits for what is queued
+  ScratchFile(const ScratchFile&) = delete;
+  ScratchFile& operator=(const ScratchFile&) = delete;
+
+  // Number of a transfer, for Wait. Queueing blocks while kMaxQueued are not done.
+  using Ticket = uint64_t;
+  static constexpr size_t kMaxQueued = 16;
+  Ticket Write(int64_t offset, std::span<const std::byte> bytes);
+  Ticket Read(int64_t offset, std::span<std::byte> bytes);
+
+  // Until that transfer and all before it are done; the first error of any of them.
+  Status Wait(Ticket ticket);
+
+  int64_t transferred_bytes() const;
+  double stalled_s() const { return stalled_s_; }  // that Wait and a full queue have waited
+
+ private:
+  struct Transfer {
+    int64_t offset = 0;
+    std::byte* bytes = nullptr;
+    size_t num_bytes = 0;
+    bool is_write = false;
+  };
+
+  ScratchFile(std::string folder, int descriptor);
+  Ticket Queue(const Transfer& transfer);
+  void Run(std::stop_token stop);
+  Status Move(const Transfer& transfer) const;
+
+  const std::string folder_;
+  const int descriptor_;
+  double stalled_s_ = 0;
+
+  mutable std::mutex mutex_;
+  std::condition_variable_any changed_;
+  // Guarded by mutex_.
+  std::array<Transfer, kMaxQueued> queue_;  // transfer t stands at t % kMaxQueued
+  Ticket num_queued_ = 0, num_done_ = 0;
+  int64_t transferred_bytes_ = 0;
+  Status error_;
+
+  std::jthread thread_;  // last: uses all of the above
+};
+
+}  // namespace ingot
