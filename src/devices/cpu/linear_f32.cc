@@ -2,14 +2,13 @@
 
 #include <algorithm>
 
-#include "devices/cpu/dequantize.h"
 #include "devices/cpu/gemm.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "devices/cpu/linear_f32.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 
-#include "devices/cpu/block_values-inl.h"
+#include "devices/cpu/dequantize-inl.h"
 #include "devices/cpu/gemm-inl.h"
 #include "devices/cpu/linear_rows-inl.h"
 #include "devices/cpu/linear_store-inl.h"
@@ -38,62 +37,25 @@ namespace ingot::cpu {
 namespace HWY_NAMESPACE {
 namespace {
 
-// a * v - b of a run of `n` weights of one feature, rounded as the codec rounds.
-template <class Format>
-void DequantizeRun(const uint8_t* block, size_t n, float* out) {
-  using blocks::kF32, blocks::kI32;
-  constexpr size_t kSubBlocks = Format::kSubBlocks, kPerValues = kSubBlocks / 8;
-  const auto factors = Format::GetFactors(block, n / Format::kBlockK);
-  alignas(32) float a[kSubBlocks], b[kSubBlocks];
-  for (size_t i = 0; i < kPerValues; ++i) {
-    hn::Store(factors.a[i], kF32, a + 8 * i);
-    hn::Store(factors.b[i], kF32, b + 8 * i);
-  }
-  const auto store = [&](blocks::I16x16 v, size_t sub_block, float* to) HWY_ATTR {
-    const hn::CappedTag<int16_t, 8> di16;
-    const auto integers = hn::ShiftRight<Format::kShift>(v);
-    const auto scale = hn::Set(kF32, a[sub_block]), minus = hn::Set(kF32, b[sub_block]);
-    const auto value = [&](auto half) HWY_ATTR {
-      return hn::Sub(hn::Mul(blocks::ToF32(hn::PromoteTo(kI32, half)), scale), minus);
-    };
-    hn::Store(value(hn::LowerHalf(di16, integers)), kF32, to);
-    hn::Store(value(hn::UpperHalf(di16, integers)), kF32, to + 8);
-  };
-  for (size_t j = 0; j < n / 32; ++j) {
-    const blocks::Values32 v = Format::Values(block, j);
-    store(v.low, j * kPerValues, out + 32 * j);
-    store(v.high, j * kPerValues + kPerValues - 1, out + 32 * j + 16);
-  }
-}
-
-// Weights [k, k + n) of a feature.
-void LoadRun(const ConstTensorView& weight, size_t feature, size_t k, size_t n, float* out) {
-  const bool done = blocks::WithFormat(weight.dtype, [&]<class Format>(Format) HWY_ATTR {
-    const size_t block = (feature * static_cast<size_t>(weight.shape[1]) + k) / Format::kBlockK;
-    const auto* run = reinterpret_cast<const uint8_t*>(weight.data) + block * Format::kBlockBytes;
-    // The feature's next run: features lie too far apart for the processor to see it.
-    constexpr size_t kRunBytes = kBlockK / Format::kBlockK * Format::kBlockBytes;
-    for (size_t i = 0; i < kRunBytes; i += 64) __builtin_prefetch(run + kRunBytes + i, 0, 2);
-    DequantizeRun<Format>(run, n, out);
-    if (weight.scale == 1.0f) return;
-    for (size_t i = 0; i < n; ++i) out[i] *= weight.scale;
-  });
-  if (done) return;
-  DequantizeWeight(weight, static_cast<int64_t>(feature), static_cast<int64_t>(k),
-                   static_cast<int64_t>(n), out);
-}
-
 // Weights of the panel's features at [k, k + n), transposed; zeros behind the last feature.
 void PackWeights(const F32Job& job, size_t feature, size_t num_features, size_t k, size_t n,
                  GemmScratch& scratch) {
   const hn::ScalableTag<uint32_t> d;
+  const WeightRuns weight(job.call.weight);
+  const float scale = job.call.weight.scale;
   alignas(64) float rows[kTransposedRows][kBlockK];
   const size_t num_columns = hwy::RoundUpTo(num_features, kTileColumns);
   for (size_t column = 0; column < num_columns; column += kTransposedRows) {
     for (size_t r = 0; r < kTransposedRows; ++r) {
-      const size_t loaded = column + r < num_features ? n : 0;
-      if (loaded > 0) LoadRun(job.call.weight, feature + column + r, k, n, rows[r]);
-      std::fill(rows[r] + loaded, rows[r] + hwy::RoundUpTo(n, kLanes), 0.0f);
+      if (column + r >= num_features) {
+        std::fill_n(rows[r], hwy::RoundUpTo(n, kLanes), 0.0f);
+        continue;
+      }
+      // The feature's next run: features lie too far apart for the processor to see it.
+      weight.Prefetch(feature + column + r, k / kBlockK + 1);
+      weight.Dequantize(feature + column + r, k / kBlockK, rows[r]);
+      if (scale == 1.0f) continue;
+      for (size_t i = 0; i < n; ++i) rows[r][i] *= scale;
     }
     float* panel = scratch.panel + PanelOffset(column, n);
     size_t i = 0;

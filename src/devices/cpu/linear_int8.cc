@@ -10,7 +10,6 @@
 
 #include "devices/cpu/dequantize.h"
 
-#define HWY_WANT_AVX3_DL  // vpdpbusd
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "devices/cpu/linear_int8.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
