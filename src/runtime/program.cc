@@ -14,6 +14,14 @@ bool IsView(const Node& node) {
          std::holds_alternative<op::Reshape>(node.op);
 }
 
+// What the checkpoint must have for a weight's node.
+Shape CheckpointShape(const Node& node) {
+  Shape shape = node.shape;
+  const int64_t rows = std::get<op::Weight>(node.op).checkpoint_rows;
+  if (rows > 0) shape[0] = rows;
+  return shape;
+}
+
 Status CheckShape(const ComponentTensors& tensors, const TensorEntry& entry, const Shape& shape) {
   if (entry.shape == shape) return {};
   return Corruption("{}: tensor '{}': expected shape {}, found {}", tensors.path(), entry.name,
@@ -43,20 +51,20 @@ Status Program::BindWeights(const Device& device) {
   const std::vector<Node>& nodes = graph_.nodes();
   for (const Node& node : nodes) dtypes_.push_back(node.dtype);
 
-  std::map<std::string, size_t> bound;  // name -> index in weights_
+  std::map<const TensorEntry*, size_t> bound;  // -> index in weights_
   for (size_t i = 0; i < nodes.size(); ++i) {
     if (!IsWeight(nodes[i])) continue;
     const std::string& name = std::get<op::Weight>(nodes[i].op).name;
-    const auto entry = tensors_.by_name.find(name);
-    if (entry == tensors_.by_name.end()) {
+    const Shape expected = CheckpointShape(nodes[i]);
+    const auto tensor = tensors_.by_name.find(name);
+    if (tensor == tensors_.by_name.end()) {
       return Corruption("{}: expected tensor '{}' of shape {}, found none", tensors_.path(), name,
-                        nodes[i].shape.ToString());
+                        expected.ToString());
     }
-    INGOT_RETURN_IF_ERROR(CheckShape(tensors_, *entry->second, nodes[i].shape));
-    const auto [it, is_new] = bound.emplace(name, weights_.size());
-    if (is_new) {
-      weights_.push_back({.entry = entry->second, .dtype = entry->second->dtype, .nodes = {}});
-    }
+    INGOT_RETURN_IF_ERROR(CheckShape(tensors_, *tensor->second, expected));
+    INGOT_ASSIGN_OR_RETURN(const TensorEntry* entry, FindRows(*tensor->second, nodes[i]));
+    const auto [it, is_new] = bound.emplace(entry, weights_.size());
+    if (is_new) weights_.push_back({.entry = entry, .dtype = entry->dtype, .nodes = {}});
     weights_[it->second].nodes.push_back(static_cast<int32_t>(i));
   }
 
@@ -86,6 +94,21 @@ Status Program::BindWeights(const Device& device) {
   }
   for (size_t i = 0; i < nodes.size(); ++i) dtypes_[i] = dtypes_[static_cast<size_t>(roots_[i])];
   return {};
+}
+
+Result<const TensorEntry*> Program::FindRows(const TensorEntry& tensor, const Node& node) {
+  const auto& weight = std::get<op::Weight>(node.op);
+  if (weight.checkpoint_rows == 0) return &tensor;
+  const int64_t row_elements = node.shape.num_elements() / node.shape[0];
+  if (row_elements % Info(tensor.dtype).block_elements != 0) {
+    return Unsupported("{}: tensor '{}': expected rows of whole {} blocks, found {} elements a row",
+                       tensors_.path(), tensor.name, Name(tensor.dtype), row_elements);
+  }
+  TensorEntry rows = tensor;
+  rows.shape = node.shape;
+  rows.offset += static_cast<uint64_t>(NumBytes(tensor.dtype, {weight.row_begin * row_elements}));
+  rows.num_bytes = NumBytes(tensor.dtype, {node.shape.num_elements()});
+  return &rows_.try_emplace({rows.offset, rows.num_bytes}, std::move(rows)).first->second;
 }
 
 Status Program::CheckSupport(const Device& device) {

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -20,7 +22,7 @@ class Program {
  public:
   // One weight of the graph: where it is in the file and in memory.
   struct BoundWeight {
-    const TensorEntry* entry = nullptr;
+    const TensorEntry* entry = nullptr;  // of the rows that the node has
     DType dtype = DType::kF32;   // in memory; F32 where the device wants plain numbers
     int64_t offset = 0;          // in the weights' block
     std::vector<int32_t> nodes;  // that declare it
@@ -50,12 +52,15 @@ class Program {
       : graph_(std::move(graph)), tensors_(std::move(tensors)) {}
   void FindRoots();
   Status BindWeights(const Device& device);
+  // `tensor`, or the part of it that the node of a weight has: a tensor of its own from here on.
+  Result<const TensorEntry*> FindRows(const TensorEntry& tensor, const Node& node);
   Status CheckSupport(const Device& device);
   void LayOutActivations();
 
   Graph graph_;
   ComponentTensors tensors_;
   std::vector<int32_t> roots_;
+  std::map<std::pair<uint64_t, int64_t>, TensorEntry> rows_;  // by offset and bytes
   std::vector<BoundWeight> weights_;
   std::vector<DType> dtypes_;     // of every node, in memory
   std::vector<int64_t> offsets_;  // of every root activation
