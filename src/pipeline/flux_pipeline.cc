@@ -5,6 +5,7 @@
 
 #include "base/stopwatch.h"
 #include "graph/passes/fuse.h"
+#include "graph/passes/split.h"
 #include "library/tokenizers.h"
 #include "models/flux/flux.h"
 #include "runtime/execution.h"

@@ -1,0 +1,76 @@
+// A static schedule of a run in which chains of ops go chunk of tokens by chunk of tokens, so that
+// what is between them never stands in memory whole.
+//
+// Tokens are the rows of axis 1 of [1, L, ...]: an op that makes row r of its output from row r of
+// its operands (Linear, norms, attention over queries) can run on some rows. Bits do not change:
+// cuts are multiples of kRowGrid of every value (device.h).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "graph/graph.h"
+#include "graph/passes/precision.h"
+#include "memory/layout.h"
+
+namespace ingot {
+
+// One op, on rows [row_begin, row_end) of its output's tokens.
+struct Step {
+  int32_t node = -1;
+  int64_t row_begin = 0;
+  int64_t row_end = 0;  // 0: the whole output
+
+  bool is_whole() const { return row_end == 0; }
+};
+
+struct Schedule {
+  // Nodes whose steps take turns: for each chunk one step of each that has rows in it.
+  struct Group {
+    std::vector<int32_t> nodes;  // in the order of a chunk
+    int32_t first_step = 0, last_step = 0;
+  };
+  // Inputs, weights and views (FindRowsRead) have no step.
+  std::vector<Step> steps;
+  std::vector<Group> groups;
+  std::vector<int32_t> group_of;     // of every node, views as what they view; -1: none
+  std::vector<int64_t> buffer_rows;  // of every node: rows that its buffer holds; 0: all
+};
+
+// Groups are found by size of what needs not stand whole, the largest first: a value that is made
+// by rows, and read by rows and no element twice (by one op, or in disjoint slices), joins its
+// producer and its readers in a group. Keys and values, and what leaves the group, are whole.
+// Several chains of one group share their chunks:
+//
+//   Linear -> Linear           an MLP, gated or not
+//   q -> Attention -> Linear   blocks of queries; a mask or a bias forbids it
+//   Linear -> slices -> ...    qkv: queries, keys and values are written, qkv never stands
+//
+// A group reads its weights in every chunk: they live from its first to its last step.
+// chunk_rows is a multiple of kRowGrid; 0 gives one step a node. So does a graph with no value of
+// more rows.
+Schedule ChunkTokens(const Graph& graph, int64_t chunk_rows);
+
+// Rows of the operand that an op reads for a row of its output.
+struct RowsRead {
+  int32_t root = -1;     // the value that the operand is, or is a view of
+  bool by_rows = false;  // row r + shift for row r; otherwise any
+  int64_t shift = 0;
+};
+RowsRead FindRowsRead(const Graph& graph, int32_t node, size_t input_idx);
+
+// Bytes of the weights that a group, or a whole step's node, holds; `weight_dtypes` in memory.
+int64_t WeightBytes(const Graph& graph, std::span<const int32_t> nodes,
+                    const WeightDTypes& weight_dtypes);
+
+// When the buffer of every node lives, in steps; 0 bytes where it has none. roots[i]: the node that
+// owns the bytes of node i, itself or not (reshapes, slices that are views, parts of
+// concatenations, outputs in place of an operand); a root is whole or a chunk as its values are.
+//
+// Values that a group reads or writes whole live during all of it. Between each other the chunks of
+// a group live from step to step of one chunk, so that they share bytes.
+std::vector<BufferLifetime> FindLifetimes(const Graph& graph, const Schedule& schedule,
+                                          std::span<const int32_t> roots);
+
+}  // namespace ingot
