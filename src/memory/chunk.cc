@@ -75,7 +75,8 @@ class Chunker {
       group_of_.push_back(node);
     }
     is_output_.resize(nodes_.size());
-    for (const Graph::Output& output : graph.outputs()) is_output_[Index(Root(output.value))] = true;
+    for (const Graph::Output& output : graph.outputs())
+      is_output_[Index(Root(output.value))] = true;
     is_chunked_.resize(nodes_.size());
   }
 
@@ -108,9 +109,8 @@ class Chunker {
     for (size_t i = 0; i < nodes_.size(); ++i) {
       if (IsCandidate(static_cast<int32_t>(i))) candidates.push_back(static_cast<int32_t>(i));
     }
-    std::ranges::stable_sort(candidates, std::greater<>(), [&](int32_t node) {
-      return At(node).shape.num_elements();
-    });
+    std::ranges::stable_sort(candidates, std::greater<>(),
+                             [&](int32_t node) { return At(node).shape.num_elements(); });
     for (int32_t node : candidates) {
       std::optional<Members> merged = Merge(node);
       if (!merged || !CanTakeTurns(*merged)) continue;

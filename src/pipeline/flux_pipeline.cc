@@ -32,15 +32,11 @@ Status CheckFinite(std::span<const float> values, std::string_view phase, const 
   return NotFinite("{}: expected finite numbers from {}, found NaN or Inf", phase, from.path());
 }
 
-// Reads the program's weights, and says what that took.
-Result<Execution> LoadMeasured(const Program& program, Device& device, std::stop_token stop,
-                               PhaseMeasure& measure) {
-  const Stopwatch watch;
-  Result<Execution> execution = Execution::Load(program, device, stop);
-  measure.load_s += watch.seconds();
-  measure.stalled_s += watch.seconds();
-  measure.streamed_bytes += program.Plan({}).streamed_bytes;
-  return execution;
+// What the weights of a phase took.
+void Measure(const Execution& execution, PhaseMeasure& measure) {
+  measure.load_s += execution.stalled_s();
+  measure.stalled_s += execution.stalled_s();
+  measure.streamed_bytes += execution.streamed_bytes();
 }
 
 // Inputs that hold of all evaluations before the first; "img" is the latent's.
@@ -82,6 +78,7 @@ Result<FluxPipeline> FluxPipeline::Prepare(const Job& job, const Device& device)
   pipeline.latent_shape_ = {job.flux().in_channels / 4, job.height / 8, job.width / 8};
   INGOT_RETURN_IF_ERROR(pipeline.Tokenize());
   INGOT_RETURN_IF_ERROR(pipeline.Compile(device));
+  INGOT_RETURN_IF_ERROR(pipeline.PlaceWeights());
   pipeline.MakePlan();
   return pipeline;
 }
@@ -147,6 +144,21 @@ Status FluxPipeline::Compile(const Device& device) {
   return {};
 }
 
+// Weights that are used again stay in memory.
+Status FluxPipeline::PlaceWeights() {
+  const auto place = [](Program& program, int64_t num_runs) {
+    return program.PlaceWeights(
+        {.num_bytes = AllResidentBytes(program.weight_uses()), .num_runs = num_runs});
+  };
+  const auto num_prompts = static_cast<int64_t>(prompts_.size());
+  const auto num_evaluations = static_cast<int64_t>(evaluations_.size());
+  INGOT_RETURN_IF_ERROR(place(*clip_, num_prompts));
+  INGOT_RETURN_IF_ERROR(place(*t5_, num_prompts));
+  INGOT_RETURN_IF_ERROR(place(*hoist_, num_prompts));
+  INGOT_RETURN_IF_ERROR(place(*flux_, job_.batch * num_evaluations * num_prompts));
+  return place(*vae_, job_.batch);
+}
+
 void FluxPipeline::MakePlan() {
   plan_.phases = {clip_->Plan("clip"), t5_->Plan("t5"), hoist_->Plan("hoist"),
                   flux_->Plan("sampling"), vae_->Plan("decode")};
@@ -161,6 +173,7 @@ void FluxPipeline::MakePlan() {
       static_cast<int64_t>(prompts_.size()) * cond + latent * (job_.batch + buffers + 1);
   plan_.carried_bytes = floats * 4 + int64_t{job_.batch} * job_.width * job_.height * 3;
   plan_.fixed_bytes = kFixedBytes;
+  plan_.num_steps = job_.steps;
 }
 
 Result<Record> FluxPipeline::Run(Device& device, const ProgressCallback& progress,
@@ -196,36 +209,38 @@ Result<Record> FluxPipeline::Run(Device& device, const ProgressCallback& progres
 
 Status FluxPipeline::EncodeClip(Device& device, std::vector<Conditioning>& conds,
                                 PhaseMeasure& measure, std::stop_token stop) const {
-  INGOT_ASSIGN_OR_RETURN(Execution clip, LoadMeasured(*clip_, device, stop, measure));
+  INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> clip, Execution::Start(*clip_, device));
   for (size_t i = 0; i < prompts_.size(); ++i) {
-    Copy<int32_t>(prompts_[i].clip.ids, clip.Input("input_ids").As<int32_t>());
-    clip.Input("eos_idx").As<int32_t>()[0] = prompts_[i].clip_end_idx;
-    INGOT_RETURN_IF_ERROR(clip.Run(stop));
-    const std::span<const float> pooled = clip.Output("pooled").As<float>();
+    Copy<int32_t>(prompts_[i].clip.ids, clip->Input("input_ids").As<int32_t>());
+    clip->Input("eos_idx").As<int32_t>()[0] = prompts_[i].clip_end_idx;
+    INGOT_RETURN_IF_ERROR(clip->Run(stop));
+    const std::span<const float> pooled = clip->Output("pooled").As<float>();
     INGOT_RETURN_IF_ERROR(CheckFinite(pooled, "clip", job_.models.clip));
     conds[i].pooled.assign(pooled.begin(), pooled.end());
   }
+  Measure(*clip, measure);
   return {};
 }
 
 Status FluxPipeline::EncodeT5(Device& device, std::vector<Conditioning>& conds,
                               PhaseMeasure& measure, std::stop_token stop) const {
-  INGOT_ASSIGN_OR_RETURN(Execution t5, LoadMeasured(*t5_, device, stop, measure));
+  INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> t5, Execution::Start(*t5_, device));
   for (size_t i = 0; i < prompts_.size(); ++i) {
-    Copy<int32_t>(prompts_[i].t5.ids, t5.Input("input_ids").As<int32_t>());
-    INGOT_RETURN_IF_ERROR(t5.Run(stop));
-    const std::span<const float> txt = t5.Output("txt").As<float>();
+    Copy<int32_t>(prompts_[i].t5.ids, t5->Input("input_ids").As<int32_t>());
+    INGOT_RETURN_IF_ERROR(t5->Run(stop));
+    const std::span<const float> txt = t5->Output("txt").As<float>();
     INGOT_RETURN_IF_ERROR(CheckFinite(txt, "t5", job_.models.t5));
     conds[i].txt.assign(txt.begin(), txt.end());
     ApplyEmphasis(prompts_[i].t5.weights, conds[i].txt);
   }
+  Measure(*t5, measure);
   return {};
 }
 
 Status FluxPipeline::HoistConditioning(Device& device, std::vector<Conditioning>& conds,
                                        PhaseMeasure& measure, std::stop_token stop) const {
-  INGOT_ASSIGN_OR_RETURN(Execution hoist, LoadMeasured(*hoist_, device, stop, measure));
-  const auto input = [&](const char* name) { return hoist.Input(name).As<float>(); };
+  INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> hoist, Execution::Start(*hoist_, device));
+  const auto input = [&](const char* name) { return hoist->Input(name).As<float>(); };
   const auto fill_if_used = [&](const char* name, const auto& fill) {
     if (hoist_->graph().FindInput(name).id >= 0) fill(input(name));
   };
@@ -238,19 +253,20 @@ Status FluxPipeline::HoistConditioning(Device& device, std::vector<Conditioning>
     Copy<float>(evaluations_, input(kStepwise));
     Copy<float>(cond.txt, input("txt"));
     Copy<float>(cond.pooled, input("y"));
-    INGOT_RETURN_IF_ERROR(hoist.Run(stop));
+    INGOT_RETURN_IF_ERROR(hoist->Run(stop));
     for (const Hoisted::Crossing& crossing : crossings_) {
-      const std::span<const float> value = hoist.Output(crossing.name).As<float>();
+      const std::span<const float> value = hoist->Output(crossing.name).As<float>();
       cond.hoisted.emplace_back(value.begin(), value.end());
     }
   }
+  Measure(*hoist, measure);
   return {};
 }
 
 Status FluxPipeline::SamplePictures(Device& device, const std::vector<Conditioning>& conds,
                                     std::vector<std::vector<float>>& latents, PhaseMeasure& measure,
                                     const ProgressCallback& progress, std::stop_token stop) const {
-  INGOT_ASSIGN_OR_RETURN(Execution flux, LoadMeasured(*flux_, device, stop, measure));
+  INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> flux, Execution::Start(*flux_, device));
   const auto num_elements = static_cast<size_t>(latent_shape_.num_elements());
   std::vector<float> scratch(num_elements * static_cast<size_t>(job_.sampler->num_buffers));
   std::vector<float> tree_scratch(num_elements * BrownianTree::kNumBuffers);
@@ -261,13 +277,13 @@ Status FluxPipeline::SamplePictures(Device& device, const std::vector<Conditioni
   const auto denoise_one = [&](const Conditioning& cond, std::span<const float> x, float sigma,
                                std::span<float> denoised) -> Status {
     for (size_t i = 0; i < crossings_.size(); ++i) {
-      const std::span<float> input = flux.Input(crossings_[i].name).As<float>();
+      const std::span<float> input = flux->Input(crossings_[i].name).As<float>();
       const size_t row = crossings_[i].stepwise ? evaluation : 0;
       Copy<float>(std::span(cond.hoisted[i]).subspan(row * input.size(), input.size()), input);
     }
-    Patchify(latent_shape_, x, flux.Input("img").As<float>());
-    INGOT_RETURN_IF_ERROR(flux.Run(stop));
-    Unpatchify(latent_shape_, flux.Output("velocity").As<float>(), denoised);
+    Patchify(latent_shape_, x, flux->Input("img").As<float>());
+    INGOT_RETURN_IF_ERROR(flux->Run(stop));
+    Unpatchify(latent_shape_, flux->Output("velocity").As<float>(), denoised);
     ToDenoised(sigma, x, denoised, denoised);
     return {};
   };
@@ -330,17 +346,18 @@ Status FluxPipeline::SamplePictures(Device& device, const std::vector<Conditioni
     INGOT_RETURN_IF_ERROR(Sample(*job_.sampler, run));
     INGOT_RETURN_IF_ERROR(CheckFinite(x, "sampling", job_.models.flux));
   }
+  Measure(*flux, measure);
   return {};
 }
 
 Status FluxPipeline::DecodePictures(Device& device, const std::vector<std::vector<float>>& latents,
                                     std::vector<Picture>& pictures, PhaseMeasure& measure,
                                     const ProgressCallback& progress, std::stop_token stop) const {
-  INGOT_ASSIGN_OR_RETURN(Execution vae, LoadMeasured(*vae_, device, stop, measure));
+  INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> vae, Execution::Start(*vae_, device));
   for (size_t i = 0; i < latents.size(); ++i) {
-    Copy<float>(latents[i], vae.Input("z").As<float>());
-    INGOT_RETURN_IF_ERROR(vae.Run(stop));
-    const std::span<const float> x = vae.Output("picture").As<float>();
+    Copy<float>(latents[i], vae->Input("z").As<float>());
+    INGOT_RETURN_IF_ERROR(vae->Run(stop));
+    const std::span<const float> x = vae->Output("picture").As<float>();
     INGOT_RETURN_IF_ERROR(CheckFinite(x, "decode", job_.models.vae));
     pictures.push_back({job_.width, job_.height, job_.seed + i, ToRgb8(x)});
     if (progress) {
@@ -349,6 +366,7 @@ Status FluxPipeline::DecodePictures(Device& device, const std::vector<std::vecto
                 .num_steps = static_cast<int>(latents.size())});
     }
   }
+  Measure(*vae, measure);
   return {};
 }
 

@@ -49,6 +49,7 @@ class FluxPipeline {
   explicit FluxPipeline(const Job& job) : job_(job) {}
   Status Tokenize();
   Status Compile(const Device& device);
+  Status PlaceWeights();
   void MakePlan();
 
   Status EncodeClip(Device& device, std::vector<Conditioning>& conds, PhaseMeasure& measure,

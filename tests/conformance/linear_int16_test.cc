@@ -8,7 +8,7 @@
 #include <limits>
 #include <vector>
 
-#include "harness.h"
+#include "linear_cases.h"
 
 namespace ingot::conformance {
 namespace {
@@ -18,45 +18,26 @@ namespace {
 // one to mean something: 2.4e-4.
 constexpr double kTolerance = 5e-4;
 
-struct Size {
-  int64_t rows, features, k;
-};
-
-Case MakeCase(const Size& size, DType dtype) {
-  return {.name = fmt::format("{} [{}, {}] x [{}, {}]", Name(dtype), size.rows, size.k,
-                              size.features, size.k),
-          .op = op::Linear{.has_bias = true, .compute = op::Compute::kI16},
-          .inputs = {RandomOperand(DType::kF32, {size.rows, size.k}, 1),
-                     RandomOperand(dtype, {size.features, size.k}, 2),
-                     RandomOperand(DType::kF32, {size.features}, 3)},
-          .tolerance = kTolerance};
+Case MakeCase(int64_t rows, int64_t features, int64_t k, DType dtype) {
+  Case test = MakeLinearCase(op::Compute::kI16, {1, rows, features, k}, dtype);
+  test.tolerance = kTolerance;
+  return test;
 }
 
 float* Values(Operand& operand) { return reinterpret_cast<float*>(operand.bytes.data()); }
-
-// The case of rows [begin, begin + count) alone.
-Case RowsOf(const Case& test, int64_t begin, int64_t count) {
-  Case part = test;
-  Operand& x = part.inputs[0];
-  const int64_t row_bytes = x.shape.back() * 4;
-  x.shape = {count, x.shape.back()};
-  x.bytes.assign(test.inputs[0].bytes.begin() + begin * row_bytes,
-                 test.inputs[0].bytes.begin() + (begin + count) * row_bytes);
-  return part;
-}
 
 TEST(LinearInt16Conformance, HoldsForEveryWeightType) {
   for (int i = 0; i < kNumDTypes; ++i) {
     const DType dtype = static_cast<DType>(i);
     if (dtype == DType::kI64 || dtype == DType::kI32 || dtype == DType::kU8) continue;
-    ExpectConforms(MakeCase({37, 70, 768}, dtype));
+    ExpectConforms(MakeCase(37, 70, 768, dtype));
   }
 }
 
 TEST(LinearInt16Conformance, HoldsForSizesAroundTheTilesAndPanels) {
   for (int64_t rows : {32, 33, 35, 36, 37, 383, 384, 385, 391}) {
     for (int64_t features : {1, 15, 16, 17, 63, 64, 65, 129}) {
-      ExpectConforms(MakeCase({rows, features, 96}, DType::kQ8_0));
+      ExpectConforms(MakeCase(rows, features, 96, DType::kQ8_0));
     }
   }
 }
@@ -64,24 +45,24 @@ TEST(LinearInt16Conformance, HoldsForSizesAroundTheTilesAndPanels) {
 TEST(LinearInt16Conformance, HoldsForAnyK) {
   for (DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kF8E4M3, DType::kF8E5M2}) {
     for (int64_t k : {1, 3, 31, 32, 33, 255, 256, 257, 511, 513, 767}) {
-      ExpectConforms(MakeCase({41, 37, k}, dtype));
+      ExpectConforms(MakeCase(41, 37, k, dtype));
     }
   }
 }
 
 TEST(LinearInt16Conformance, HoldsForRowsOfSeveralGroups) {
-  ExpectConforms(MakeCase({301, 5, 49152}, DType::kQ4_0));  // 276 rows a group
+  ExpectConforms(MakeCase(301, 5, 49152, DType::kQ4_0));  // 276 rows a group
 }
 
 TEST(LinearInt16Conformance, AppliesTheScaleOfAWeight) {
-  Case test = MakeCase({40, 33, 320}, DType::kF8E4M3);
+  Case test = MakeCase(40, 33, 320, DType::kF8E4M3);
   test.inputs[1].scale = -0.375f;
   ExpectConforms(test);
 }
 
 TEST(LinearInt16Conformance, TakesWeightsAtAnyAddress) {
   for (DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
-    Case test = MakeCase({32, 20, 300}, dtype);
+    Case test = MakeCase(32, 20, 300, dtype);
     const std::vector<float> expected = RunFast(test);
     Operand& weight = test.inputs[1];
     weight.bytes.insert(weight.bytes.begin(), std::byte{0x55});
@@ -91,19 +72,19 @@ TEST(LinearInt16Conformance, TakesWeightsAtAnyAddress) {
 }
 
 TEST(LinearInt16Conformance, GivesRowsTheSameBitsWhenCutAtTheGrid) {
-  const Case all = MakeCase({600, 33, 512}, DType::kF16);
+  const Case all = MakeCase(600, 33, 512, DType::kF16);
   const std::vector<float> expected = RunFast(all);
   std::vector<float> found;
   for (int64_t begin = 0; begin < 600; begin += 256) {
     const std::vector<float> rows =
-        RunFast(RowsOf(all, begin, std::min<int64_t>(256, 600 - begin)));
+        RunFast(RowsOfPicture(all, 0, begin, std::min<int64_t>(256, 600 - begin)));
     found.insert(found.end(), rows.begin(), rows.end());
   }
   EXPECT_EQ(found, expected);
 }
 
 TEST(LinearInt16Conformance, MakesRowsWithNanOrInfinityNanAndNoOthers) {
-  Case test = MakeCase({64, 70, 600}, DType::kBF16);
+  Case test = MakeCase(64, 70, 600, DType::kBF16);
   const std::vector<float> clean = RunFast(test);
   Values(test.inputs[0])[3 * 600 + 599] = std::numeric_limits<float>::infinity();
   Values(test.inputs[0])[9 * 600 + 256] = -std::numeric_limits<float>::infinity();
@@ -120,7 +101,7 @@ TEST(LinearInt16Conformance, MakesRowsWithNanOrInfinityNanAndNoOthers) {
 }
 
 TEST(LinearInt16Conformance, MakesFeaturesOfNanWeightsNanAndNoOthers) {
-  Case test = MakeCase({40, 70, 512}, DType::kF8E4M3);
+  Case test = MakeCase(40, 70, 512, DType::kF8E4M3);
   const std::vector<float> clean = RunFast(test);
   test.inputs[1].bytes[17 * 512 + 300] = std::byte{0xFF};
   const std::vector<float> found = RunFast(test);
@@ -137,7 +118,7 @@ TEST(LinearInt16Conformance, MakesFeaturesOfNanWeightsNanAndNoOthers) {
 // few far smaller.
 TEST(LinearInt16Conformance, NeverOverflows) {
   for (int64_t large : {1, 2, 16, 17, 128, 256}) {
-    Case test = MakeCase({32, 64, 768}, DType::kF32);
+    Case test = MakeCase(32, 64, 768, DType::kF32);
     for (Operand* operand : {&test.inputs[0], &test.inputs[1]}) {
       float* values = Values(*operand);
       for (int64_t i = 0; i < operand->shape.num_elements(); ++i) {
@@ -154,7 +135,7 @@ TEST(LinearInt16Conformance, HoldsFromTheLeastToTheGreatestMagnitudes) {
   for (float x_factor : {0.0f, 1e-45f, 1e-30f, 1e25f, 3e38f}) {
     for (float w_factor : {0.0f, 1e-12f, 1.0f, 1e6f}) {
       if (x_factor > 1.0f && w_factor >= 1.0f && x_factor > 1e30f) continue;  // sums overflow f32
-      Case test = MakeCase({32, 16, 256}, DType::kF32);
+      Case test = MakeCase(32, 16, 256, DType::kF32);
       test.op = op::Linear{.compute = op::Compute::kI16};
       test.inputs.pop_back();
       for (int64_t i = 0; i < 32 * 256; ++i) Values(test.inputs[0])[i] *= x_factor;
@@ -167,47 +148,20 @@ TEST(LinearInt16Conformance, HoldsFromTheLeastToTheGreatestMagnitudes) {
   }
 }
 
-Case MakeFusedCase(op::Prologue prologue, op::Epilogue epilogue) {
-  constexpr int64_t kPictures = 2, kRows = 37, kK = 300, kFeatures = 70;
-  const auto f32 = [](const Shape& shape, uint32_t seed) {
-    return RandomOperand(DType::kF32, shape, seed);
-  };
-  Case test{.name = fmt::format("prologue {}, epilogue {}", static_cast<int>(prologue),
-                                static_cast<int>(epilogue)),
-            .op = op::Linear{.compute = op::Compute::kI16,
-                             .prologue = prologue,
-                             .eps = 1e-6f,
-                             .epilogue = epilogue},
-            .tolerance = kTolerance};
-  const int64_t num_b = prologue == op::Prologue::kConcatGeluTanh ? 111 : 0;
-  test.inputs.push_back(f32({kPictures, kRows, kK - num_b}, 1));
-  if (prologue == op::Prologue::kAdaLayerNorm) {
-    test.inputs.push_back(f32({kPictures, 1, kK}, 2));
-    test.inputs.push_back(f32({kPictures, 1, kK}, 3));
-  }
-  if (prologue == op::Prologue::kGatedGeluTanh) {
-    test.inputs.push_back(f32({kPictures, kRows, kK}, 4));
-  }
-  if (num_b != 0) test.inputs.push_back(f32({kPictures, kRows, num_b}, 5));
-  test.inputs.push_back(RandomOperand(DType::kF16, {kFeatures, kK}, 6));
-  if (epilogue != op::Epilogue::kNone) {
-    test.inputs.push_back(f32({kPictures, kRows, kFeatures}, 7));
-  }
-  if (epilogue == op::Epilogue::kGatedAdd) {
-    test.inputs.push_back(f32({kPictures, 1, kFeatures}, 8));
-  }
-  return test;
+TEST(LinearInt16Conformance, HoldsForEveryPrologueAndEpilogue) {
+  ForEveryFusion([](op::Prologue prologue, op::Epilogue epilogue) {
+    Case test =
+        MakeFusedLinearCase(op::Compute::kI16, {2, 37, 70, 300}, DType::kF16, prologue, epilogue);
+    test.tolerance = kTolerance;
+    ExpectConforms(test);
+  });
 }
 
-TEST(LinearInt16Conformance, HoldsForEveryPrologueAndEpilogue) {
-  for (op::Prologue prologue :
-       {op::Prologue::kNone, op::Prologue::kAdaLayerNorm, op::Prologue::kGeluTanh,
-        op::Prologue::kGatedGeluTanh, op::Prologue::kConcatGeluTanh}) {
-    for (op::Epilogue epilogue :
-         {op::Epilogue::kNone, op::Epilogue::kAdd, op::Epilogue::kGatedAdd}) {
-      ExpectConforms(MakeFusedCase(prologue, epilogue));
-    }
-  }
+TEST(LinearInt16Conformance, TakesRowsInRunsAndWritesOverTheResidual) {
+  ForEveryFusion([](op::Prologue prologue, op::Epilogue epilogue) {
+    ExpectSameInRuns(
+        MakeFusedLinearCase(op::Compute::kI16, {2, 37, 70, 300}, DType::kF32, prologue, epilogue));
+  });
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "harness.h"
+#include "linear_cases.h"
 
 namespace ingot::conformance {
 namespace {
@@ -76,6 +76,36 @@ TEST(LinearConformance, GivesARowTheSameBitsWhateverRowsAreBesideIt) {
     found.insert(found.end(), rows.begin(), rows.end());
   }
   EXPECT_EQ(found, expected);
+}
+
+TEST(LinearConformance, GivesRowsOfManyTheBitsOfOneRowForEveryWeightType) {
+  for (int i = 0; i < kNumDTypes; ++i) {
+    if (!IsBlockFormat(static_cast<DType>(i))) continue;
+    const Case all = MakeCase({50, 40, 768}, static_cast<DType>(i), true, 1.0f);
+    Case one = all;
+    one.inputs[0].shape = {1, 768};
+    one.inputs[0].bytes.assign(all.inputs[0].bytes.begin() + 49 * 768 * 4,
+                               all.inputs[0].bytes.end());
+    const std::vector<float> rows = RunFast(all);
+    EXPECT_EQ(RunFast(one), std::vector<float>(rows.end() - 40, rows.end())) << all.name;
+  }
+}
+
+TEST(LinearConformance, HoldsForEveryPrologueAndEpilogue) {
+  ForEveryFusion([](op::Prologue prologue, op::Epilogue epilogue) {
+    // More rows than pass a panel together.
+    Case test =
+        MakeFusedLinearCase(op::Compute::kF32, {2, 270, 70, 300}, DType::kF16, prologue, epilogue);
+    test.tolerance = kTolerance;
+    ExpectConforms(test);
+  });
+}
+
+TEST(LinearConformance, TakesRowsInRunsAndWritesOverTheResidual) {
+  ForEveryFusion([](op::Prologue prologue, op::Epilogue epilogue) {
+    ExpectSameInRuns(
+        MakeFusedLinearCase(op::Compute::kF32, {2, 7, 70, 320}, DType::kQ8_0, prologue, epilogue));
+  });
 }
 
 }  // namespace

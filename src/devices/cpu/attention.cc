@@ -30,8 +30,11 @@ struct Dims {
   bool is_packed() const { return !is_f32() || num_heads > 1; }
   size_t packed_bytes() const {  // of a head
     if (!is_f32()) return PackedHead::NumBytes(num_keys, head_dim);
-    return is_packed() ? CeilDivide(2 * num_keys * head_dim * sizeof(float), 64) * 64 : 0;
+    return is_packed() ? CeilDivide(2 * num_keys * copied_stride() * sizeof(float), 64) * 64 : 0;
   }
+  // From row to row of the copies in kF32: an odd number of cache lines, or the rows of V
+  // would fight for a few sets of L1.
+  size_t copied_stride() const { return (CeilDivide(head_dim, 16) | 1) * 16; }
   // Heads that are packed at a time.
   size_t group_heads() const {
     if (!is_packed()) return total_heads;
@@ -111,7 +114,8 @@ class Work {
 HeadRows Work::CopiedRows(size_t head, size_t input_idx) const {
   if (!dims_.is_packed()) return Rows(input_idx, head);
   const float* data = reinterpret_cast<const float*>(PackedMemory(head));
-  return {data + (input_idx - 1) * dims_.num_keys * dims_.head_dim, dims_.head_dim, dims_.num_keys};
+  const size_t stride = dims_.copied_stride();
+  return {data + (input_idx - 1) * dims_.num_keys * stride, stride, dims_.num_keys};
 }
 
 void Work::Pack(size_t item, size_t thread_idx) const {
@@ -126,7 +130,7 @@ void Work::Pack(size_t item, size_t thread_idx) const {
     float* to = const_cast<float*>(CopiedRows(head, input_idx).data);
     const size_t end = std::min((block + 1) * kKeyBlock, dims_.num_keys);
     for (size_t key = block * kKeyBlock; key < end; ++key) {
-      std::copy_n(from.data + key * from.stride, dims_.head_dim, to + key * dims_.head_dim);
+      std::copy_n(from.data + key * from.stride, dims_.head_dim, to + key * dims_.copied_stride());
     }
   }
 }

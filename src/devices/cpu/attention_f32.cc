@@ -9,6 +9,7 @@
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 
 #include "devices/cpu/simd-inl.h"
+#include "devices/cpu/transpose-inl.h"
 
 #ifndef INGOT_DEVICES_CPU_ATTENTION_F32_ONCE_
 #define INGOT_DEVICES_CPU_ATTENTION_F32_ONCE_
@@ -95,12 +96,17 @@ void Multiply(const float* a, const Elements& b, size_t n, size_t num_columns, f
 }
 
 void LoadQueries(const QueryBlock& block) {
-  std::fill_n(block.columns, block.head_dim * kBlock, 0.0f);
-  for (size_t q = 0; q < block.queries.count; ++q) {
-    for (size_t d = 0; d < block.head_dim; ++d) {
-      block.columns[d * kBlock + q] =
-          block.queries.data[q * block.queries.stride + d] * block.scale;
+  const HeadRows& queries = block.queries;
+  for (size_t q = 0; q < queries.count; ++q) {  // rows lie pages apart
+    for (size_t d = 0; d < block.head_dim; d += 16) {
+      __builtin_prefetch(queries.data + q * queries.stride + d);
     }
+  }
+  std::fill_n(block.columns, block.head_dim * kBlock, 0.0f);
+  Transpose(queries.data, queries.stride, queries.count, block.head_dim, block.columns, kBlock);
+  const V scale = hn::Set(kTag, block.scale);
+  for (size_t i = 0; i < block.head_dim * kBlock; i += hn::Lanes(kTag)) {
+    hn::Store(hn::Mul(hn::Load(kTag, block.columns + i), scale), kTag, block.columns + i);
   }
 }
 
@@ -143,14 +149,6 @@ V Exponentials(float* scores, size_t num_keys) {
   return hn::Add(hn::Add(sums[0], sums[1]), hn::Add(sums[2], sums[3]));
 }
 
-void StoreOutput(const QueryBlock& block) {
-  for (size_t q = 0; q < block.queries.count; ++q) {
-    for (size_t d = 0; d < block.head_dim; ++d) {
-      block.out[q * block.out_stride + d] = block.columns[d * kBlock + q];
-    }
-  }
-}
-
 void Attend(const QueryBlock& block) {
   const size_t dim = block.head_dim;
   const size_t num_keys = block.causal
@@ -170,7 +168,11 @@ void Attend(const QueryBlock& block) {
     const V inv_sum = hn::Load(kTag, inv_sums + i % kBlock);
     hn::Store(hn::Mul(hn::Load(kTag, block.columns + i), inv_sum), kTag, block.columns + i);
   }
-  StoreOutput(block);
+  // Four rows at a time: rows of the output lie pages apart, in one set of L1.
+  for (size_t q = 0; q < block.queries.count; q += 4) {
+    Transpose(block.columns + q, kBlock, dim, std::min<size_t>(4, block.queries.count - q),
+              block.out + q * block.out_stride, block.out_stride);
+  }
 }
 
 }  // namespace

@@ -30,6 +30,12 @@ template <typename T>
 concept HasFastKernel = requires(const T& op, const OpCall& call, ThreadPool& pool) {
   cpu::Run(op, call, pool);
 };
+// A kernel that may take longer than 30 ms asks a stop token.
+template <typename T>
+concept HasStoppableKernel = requires(const T& op, const OpCall& call, ThreadPool& pool,
+                                      std::stop_token stop) {
+  cpu::Run(op, call, pool, stop);
+};
 template <typename T>
 concept HasWorkspace = requires(const T& op, const OpSignature& signature) {
   cpu::WorkspaceBytes(op, signature, 1);
@@ -181,19 +187,22 @@ bool CpuDevice::AcceptsStrips(const op::Op& op) const {
 Status CpuDevice::Run(const OpCall& call, std::stop_token stop) {
   if (stop.stop_requested()) return Cancelled("cancelled by the caller");
   INGOT_RETURN_IF_ERROR(CheckIndices(call));
+  pool_.set_stop(stop);
   std::visit(
       [&]<typename T>(const T& op) {
         if constexpr (kIsView<T>) {
           INGOT_CHECK(false);  // only another view of its input; never run
         } else {
-          if constexpr (HasFastKernel<T>) {
+          if constexpr (HasStoppableKernel<T>) {
+            if (kernels_ == CpuKernels::kFast) return cpu::Run(op, call, pool_, stop);
+          } else if constexpr (HasFastKernel<T>) {
             if (kernels_ == CpuKernels::kFast) return cpu::Run(op, call, pool_);
           }
           cpu::reference::Run(op, call, pool_);
         }
       },
       *call.op);
-  return {};
+  return stop.stop_requested() ? Cancelled("cancelled by the caller") : Status();
 }
 
 }  // namespace

@@ -1,8 +1,9 @@
-// Linear layers in f32, whatever type the weights have.
+// Linear layers: prologue, product with the weight, epilogue, in what op.compute says.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <stop_token>
 
 #include "base/thread_pool.h"
 #include "devices/device.h"
@@ -12,14 +13,15 @@ namespace ingot::cpu {
 
 int64_t WorkspaceBytes(const op::Linear& op, const OpSignature& signature, size_t num_threads);
 
-// out[m, n] = bias[n] + sum_k x[m, k] * weight[n, k] * weight.scale
-//
-// x [..., K] f32, weight [N, K] of any type that IsWeightType, bias [N] f32 or none. Weights are
-// unpacked to f32 in panels, each once per call; sums are f32, fused, in the order of k.
-void Run(const op::Linear& op, const OpCall& call, ThreadPool& pool);
+// The weight [N, K] may be of any type that IsWeightType and lie at any address; see linear_f32.h,
+// linear_int16.h and linear_int8.h for what is computed. When `stop` was requested the output is
+// undefined.
+void Run(const op::Linear& op, const OpCall& call, ThreadPool& pool, std::stop_token stop);
 
-inline bool AcceptsRuns(const op::Linear&, int) { return false; }
+// Runs are rows: of all operands but weight and bias.
+bool AcceptsRuns(const op::Linear& op, int input_idx);
 inline bool AcceptsStrips(const op::Linear&) { return false; }
-inline int AliasOf(const op::Linear&) { return -1; }
+// The residual.
+int AliasOf(const op::Linear& op);
 
 }  // namespace ingot::cpu

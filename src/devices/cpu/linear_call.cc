@@ -20,7 +20,7 @@ LinearCall MakeLinearCall(const op::Linear& op, const OpCall& call) {
   linear.num_features = static_cast<size_t>(weight.shape[0]);
   linear.num_k = static_cast<size_t>(weight.shape[1]);
   linear.num_rows = static_cast<size_t>(shape.num_elements()) / linear.num_features;
-  linear.rows_per_picture = shape.rank() == 1 ? 1 : linear.num_rows / static_cast<size_t>(shape[0]);
+  linear.rows_per_picture = RowsPerPicture(shape);
   linear.prologue = op.prologue;
   linear.eps = op.eps;
   linear.x = RowsOf(call, 0);

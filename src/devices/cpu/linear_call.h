@@ -40,6 +40,12 @@ struct LinearCall {
   size_t out_stride;
 };
 
+// M / B of an output [B, ..., N].
+inline size_t RowsPerPicture(const Shape& output) {
+  const int64_t pictures = output.rank() == 1 ? 1 : output[0];
+  return static_cast<size_t>(output.num_elements() / output.back() / pictures);
+}
+
 LinearCall MakeLinearCall(const op::Linear& op, const OpCall& call);
 
 }  // namespace ingot::cpu

@@ -7,16 +7,15 @@
 #include <limits>
 #include <utility>
 
-#include "devices/cpu/dequantize.h"
-#include "tensor/codec.h"
-
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "devices/cpu/linear_int16.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 
+#include "devices/cpu/dequantize-inl.h"
 #include "devices/cpu/linear_rows-inl.h"
 #include "devices/cpu/linear_store-inl.h"
 #include "devices/cpu/simd-inl.h"
+#include "devices/cpu/transpose-inl.h"
 
 #ifndef INGOT_DEVICES_CPU_LINEAR_INT16_ONCE_
 #define INGOT_DEVICES_CPU_LINEAR_INT16_ONCE_
@@ -26,18 +25,19 @@ inline constexpr size_t kScaleK = 256;        // K that share a scale
 inline constexpr size_t kPanelFeatures = 64;  // features of one item of work
 // Rows whose partial sums stay in L2 (96 KiB) while the blocks of K pass.
 inline constexpr size_t kChunkRows = 384;
-inline constexpr size_t kRowPadding = 12;  // a multiple of the tile's rows on every level
-inline constexpr size_t kQuantizeRows = 16;
-inline constexpr size_t kPackFeatures = 16;  // features packed together
+inline constexpr size_t kTileRows = 6;
+static_assert(kChunkRows % kTileRows == 0);
+inline constexpr size_t kQuantizeRows = 16;  // of one item of work
+inline constexpr size_t kRuns = 16;          // runs of kScaleK quantized and transposed together
 inline constexpr size_t kGroupBytes = size_t{26} << 20;
 
 // Largest |q| of x, and largest sum|q| of a block of a feature.
-inline constexpr float kMaxX = 4095.0f;
-inline constexpr int32_t kMaxWeightSum = std::numeric_limits<int32_t>::max() / 4095;
-// What the scale aims at: rounding adds 1/2 to each |q|, the f32 sum that the scale is made from is
-// within 2^-18 of itself (2 here).
+inline constexpr int32_t kMaxX = 4095;
+inline constexpr int32_t kMaxWeightSum = std::numeric_limits<int32_t>::max() / kMaxX;
+// What the scale aims at: rounding adds up to 1/2 to each |q|; the f32 sum that the scale is made
+// of is off by 2^-19 of itself at most, 1 here.
 inline constexpr float kWeightSum = static_cast<float>(kMaxWeightSum - kScaleK / 2 - 32);
-// Bounds of max|v|: the lower keeps 1 / s finite, the upper sums of weights.
+// Bounds of max|v|: the lower keeps 1 / s finite, the upper sum|v|.
 inline constexpr float kLeastMax = 0x1p-100f;
 inline constexpr float kGreatestWeight = 0x1p100f;
 
@@ -51,10 +51,9 @@ struct Int16Scratch {
 struct Int16Workspace {
   Int16Workspace(size_t num_rows, size_t num_k)
       : num_blocks(hwy::DivCeil(num_k, kScaleK)),
-        group_rows(
-            std::min(hwy::RoundUpTo(num_rows, kRowPadding),
-                     std::max<size_t>(kGroupBytes / (num_blocks * kScaleK * 2) / kRowPadding, 1) *
-                         kRowPadding)),
+        group_rows(std::min(
+            hwy::RoundUpTo(num_rows, kTileRows),
+            std::max<size_t>(kGroupBytes / (num_blocks * kScaleK * 2) / kTileRows, 1) * kTileRows)),
         slab_bytes(num_blocks * group_rows * kScaleK * sizeof(int16_t)),
         slab_scales_bytes(
             hwy::RoundUpTo(num_blocks * group_rows * sizeof(float), size_t{kTensorAlignment})),
@@ -111,53 +110,50 @@ using DI32 = hn::ScalableTag<int32_t>;
 using DI16 = hn::ScalableTag<int16_t>;
 constexpr size_t kLanes = HWY_MAX_BYTES / sizeof(float);
 
-// A tile's sums fill the 32 registers of AVX-512 or the 16 of AVX2, but for the weights (kVectors),
+// A tile's sums fill the 32 registers of AVX-512 or the 16 of AVX2 but for the weights (kVectors),
 // one pair of x and one product.
-constexpr size_t kTileRows = kLanes == 16 ? 6 : 4;
 constexpr size_t kVectors = kLanes == 16 ? 4 : 2;
 constexpr size_t kTileFeatures = kVectors * kLanes;
-static_assert(kPanelFeatures % kTileFeatures == 0 && kRowPadding % kTileRows == 0 &&
-              kChunkRows % kTileRows == 0);
-
-// body(0), ..., body(count - 1), each index a constant: g++ keeps an array of vectors in registers
-// only when no index into it is a variable.
-template <typename Body, size_t... kIndices>
-HWY_INLINE void UnrollIndices(const Body& body, std::index_sequence<kIndices...>) {
-  (body(std::integral_constant<size_t, kIndices>()), ...);
-}
-template <size_t kCount, typename Body>
-HWY_INLINE void Unroll(const Body& body) {
-  UnrollIndices(body, std::make_index_sequence<kCount>());
-}
-#define INGOT_UNROLLED HWY_ATTR __attribute__((always_inline))
+static_assert(kPanelFeatures % kTileFeatures == 0 && kTileFeatures % kRuns == 0 &&
+              kRuns == kTransposedRows);
 
 // ---- Quantizing
 
-// max|v| of `count` values, a multiple of 32, by their bits: NaN and infinity are the largest.
-float MaxAbs(const float* values, size_t count) {
+// Largest |v| and sum|v| of a run. The largest by its bits, where NaN and infinity are larger than
+// all numbers; the sum in 16 lanes and one tree, the same bits on every level.
+struct Magnitude {
+  float max, sum;
+};
+Magnitude MagnitudeOf(const float* values, size_t count) {
   const DF d;
   const DI32 di;
-  auto max0 = hn::Zero(di), max1 = hn::Zero(di);
-  for (size_t i = 0; i < count; i += 2 * kLanes) {
-    max0 = hn::Max(max0, hn::BitCast(di, hn::Abs(hn::LoadU(d, values + i))));
-    max1 = hn::Max(max1, hn::BitCast(di, hn::Abs(hn::LoadU(d, values + i + kLanes))));
-  }
-  return std::bit_cast<float>(hn::GetLane(hn::MaxOfLanes(di, hn::Max(max0, max1))));
-}
-
-// sum|v| in 16 lanes and one tree: the same bits on every level.
-float SumAbs(const float* values, size_t count) {
-  const hn::CappedTag<float, 8> d;
-  const hn::Half<decltype(d)> half;
-  auto sum0 = hn::Zero(d), sum1 = hn::Zero(d);
+  constexpr size_t kVectorsOf16 = 16 / kLanes;
+  hn::Vec<DI32> max[kVectorsOf16];
+  hn::Vec<DF> sum[kVectorsOf16];
+  Unroll<kVectorsOf16>([&](auto v) INGOT_UNROLLED {
+    max[v] = hn::Zero(di);
+    sum[v] = hn::Zero(d);
+  });
   for (size_t i = 0; i < count; i += 16) {
-    sum0 = hn::Add(sum0, hn::Abs(hn::LoadU(d, values + i)));
-    sum1 = hn::Add(sum1, hn::Abs(hn::LoadU(d, values + i + 8)));
+    Unroll<kVectorsOf16>([&](auto v) INGOT_UNROLLED {
+      const auto magnitude = hn::Abs(hn::LoadU(d, values + i + v * kLanes));
+      max[v] = hn::Max(max[v], hn::BitCast(di, magnitude));
+      sum[v] = hn::Add(sum[v], magnitude);
+    });
   }
-  const auto sum = hn::Add(sum0, sum1);
+  const hn::CappedTag<float, 4> d4;
+#if HWY_MAX_BYTES == 64
+  const hn::Half<DF> d8;
+  const auto sum8 = hn::Add(hn::LowerHalf(d8, sum[0]), hn::UpperHalf(d8, sum[0]));
+  const auto max_bits = hn::MaxOfLanes(di, max[0]);
+#else
+  const auto sum8 = hn::Add(sum[0], sum[1]);
+  const auto max_bits = hn::MaxOfLanes(di, hn::Max(max[0], max[1]));
+#endif
   alignas(16) float lanes[4];
-  hn::Store(hn::Add(hn::LowerHalf(half, sum), hn::UpperHalf(half, sum)), half, lanes);
-  return (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]);
+  hn::Store(hn::Add(hn::LowerHalf(d4, sum8), hn::UpperHalf(d4, sum8)), d4, lanes);
+  return {.max = std::bit_cast<float>(hn::GetLane(max_bits)),
+          .sum = (lanes[0] + lanes[2]) + (lanes[1] + lanes[3])};
 }
 
 // out = round(values * factor) to nearest, ties to even; |values * factor| <= 32767. The order
@@ -178,26 +174,43 @@ void RoundToInt16(const float* values, size_t count, float factor, int16_t* out)
   }
 }
 
-// The scale of a block that holds a NaN or an infinity; its integers do not matter then.
-float QuantizeNothing(int16_t* out) {
-  std::fill_n(out, kScaleK, int16_t{0});
-  return std::numeric_limits<float>::quiet_NaN();
+// Runs of at most kScaleK values that are quantized together, so that the latency of one scale
+// hides behind the others.
+struct Runs {
+  const float* values[kRuns];
+  size_t count[kRuns];  // multiples of 32
+  int16_t* out[kRuns];
+  float scale[kRuns];
+};
+
+// Integers and scale of each run; limit(magnitude) is its largest integer, 0 for a run that counts
+// as not finite: NaN is its scale then.
+template <typename Limit>
+HWY_INLINE void QuantizeRuns(Runs& runs, size_t num_runs, const Limit& limit) {
+  float factor[kRuns];
+  for (size_t r = 0; r < num_runs; ++r) {
+    const Magnitude magnitude = MagnitudeOf(runs.values[r], runs.count[r]);
+    const float largest = limit(magnitude);
+    const float max = std::max(magnitude.max, kLeastMax);
+    factor[r] = largest / max;
+    runs.scale[r] = largest > 0.0f ? max / largest : std::numeric_limits<float>::quiet_NaN();
+  }
+  for (size_t r = 0; r < num_runs; ++r) {
+    if (std::isnan(runs.scale[r])) {
+      std::fill_n(runs.out[r], runs.count[r], int16_t{0});
+    } else {
+      RoundToInt16(runs.values[r], runs.count[r], factor[r], runs.out[r]);
+    }
+  }
 }
 
-// `count` values of x, a multiple of 32, to integers; their scale.
-float QuantizeX(const float* values, size_t count, int16_t* out) {
-  const float max = std::max(MaxAbs(values, count), kLeastMax);
-  if (!std::isfinite(max)) return QuantizeNothing(out);
-  RoundToInt16(values, count, kMaxX / max, out);
-  return max / kMaxX;
+float LimitOfX(const Magnitude& magnitude) {
+  return std::isfinite(magnitude.max) ? static_cast<float>(kMaxX) : 0.0f;
 }
 
-float QuantizeWeights(const float* values, size_t count, int16_t* out) {
-  const float max = std::max(MaxAbs(values, count), kLeastMax);
-  if (!(max < kGreatestWeight)) return QuantizeNothing(out);
-  const float limit = std::min(32767.0f, kWeightSum * (max / SumAbs(values, count)));
-  RoundToInt16(values, count, limit / max, out);
-  return max / limit;
+float LimitOfWeights(const Magnitude& magnitude) {
+  if (!(magnitude.max < kGreatestWeight)) return 0.0f;
+  return std::min(32767.0f, kWeightSum * (std::max(magnitude.max, kLeastMax) / magnitude.sum));
 }
 
 // K of a block, and K with the zeros that fill up the last one: a multiple of 32.
@@ -210,18 +223,27 @@ BlockSize SizeOfBlock(const Int16Job& job, size_t block) {
 }
 
 void QuantizeRow(const Int16Job& job, size_t row) {
-  alignas(64) float buffer[kScaleK];
+  alignas(64) float buffer[kRuns][kScaleK];
+  Runs runs;
   const RowNorm norm = NormOfRow(job.call, job.group_begin + row);
-  for (size_t block = 0; block < job.layout.num_blocks; ++block) {
-    const auto [num_k, count] = SizeOfBlock(job, block);
-    const float* values =
-        MakeRow(job.call, job.group_begin + row, norm, block * kScaleK, num_k, buffer);
-    if (count != num_k) {
-      if (values != buffer) std::copy_n(values, num_k, buffer);
-      std::fill(buffer + num_k, buffer + count, 0.0f);
-      values = buffer;
+  for (size_t begin = 0; begin < job.layout.num_blocks; begin += kRuns) {
+    const size_t num_runs = std::min(kRuns, job.layout.num_blocks - begin);
+    for (size_t r = 0; r < num_runs; ++r) {
+      const size_t block = begin + r;
+      const auto [num_k, count] = SizeOfBlock(job, block);
+      const float* values =
+          MakeRow(job.call, job.group_begin + row, norm, block * kScaleK, num_k, buffer[r]);
+      if (count != num_k) {
+        if (values != buffer[r]) std::copy_n(values, num_k, buffer[r]);
+        std::fill(buffer[r] + num_k, buffer[r] + count, 0.0f);
+        values = buffer[r];
+      }
+      runs.values[r] = values;
+      runs.count[r] = count;
+      runs.out[r] = job.SlabRow(block, row);
     }
-    *job.SlabScale(block, row) = QuantizeX(values, count, job.SlabRow(block, row));
+    QuantizeRuns(runs, num_runs, LimitOfX);
+    for (size_t r = 0; r < num_runs; ++r) *job.SlabScale(begin + r, row) = runs.scale[r];
   }
 }
 
@@ -240,161 +262,64 @@ void QuantizeRows(const Int16Job& job, size_t item) {
 
 // ---- Weights
 
-// `count` numbers of a plain type to f32, a multiple of 32. Factors that belong to the type are
-// left to the caller.
-template <typename Widen>
-HWY_INLINE void WidenAll(size_t count, float* out, const Widen& widen) {
-  const DF d;
-  for (size_t i = 0; i < count; i += kLanes) hn::Store(widen(i), d, out + i);
-}
-
-// Weights [k, k + num_k) of a feature without weight.scale, zeros up to `count`, a multiple of 32.
-void LoadWeights(const ConstTensorView& weight, size_t feature, size_t k, size_t num_k,
-                 size_t count, float* out) {
-  const DF d;
-  const hn::Rebind<uint16_t, DF> du16;
-  const hn::Rebind<hwy::float16_t, DF> df16;
-  const hn::Rebind<uint8_t, DF> du8;
-  const DTypeInfo& info = Info(weight.dtype);
-  const size_t index = feature * static_cast<size_t>(weight.shape[1]) + k;
-  const std::byte* in = weight.data + index / static_cast<size_t>(info.block_elements) *
-                                          static_cast<size_t>(info.block_bytes);
-  if (IsBlockFormat(weight.dtype)) {
-    DequantizeRow(weight.dtype, in, out, static_cast<int64_t>(num_k));
-    std::fill(out + num_k, out + count, 0.0f);
-    return;
-  }
-  alignas(64) std::byte tail[kScaleK * sizeof(float)];
-  if (count != num_k) {
-    const size_t num_bytes = num_k * static_cast<size_t>(info.block_bytes);
-    std::memcpy(tail, in, num_bytes);
-    std::memset(tail + num_bytes, 0, sizeof tail - num_bytes);
-    in = tail;
-  }
-  const auto* bytes = reinterpret_cast<const uint8_t*>(in);
-  const auto* halves = reinterpret_cast<const uint16_t*>(in);
-  switch (weight.dtype) {
-    case DType::kF32:
-      return WidenAll(count, out, [&](size_t i) HWY_ATTR {
-        return hn::LoadU(d, reinterpret_cast<const float*>(in) + i);
-      });
-    case DType::kF16:
-      return WidenAll(count, out, [&](size_t i) HWY_ATTR {
-        return hn::PromoteTo(d, hn::BitCast(df16, hn::LoadU(du16, halves + i)));
-      });
-    case DType::kBF16:
-      return WidenAll(count, out, [&](size_t i) HWY_ATTR {
-        const hn::RebindToUnsigned<DF> du32;
-        return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(du32, hn::LoadU(du16, halves + i))));
-      });
-    case DType::kF8E5M2:  // the upper byte of an f16
-      return WidenAll(count, out, [&](size_t i) HWY_ATTR {
-        const auto half = hn::ShiftLeft<8>(hn::PromoteTo(du16, hn::LoadU(du8, bytes + i)));
-        return hn::PromoteTo(d, hn::BitCast(df16, half));
-      });
-    case DType::kF8E4M3:  // an f16 of exponents 8 lower, but for NaN, which would be 480
-      return WidenAll(count, out, [&](size_t i) HWY_ATTR {
-        const auto byte = hn::PromoteTo(du16, hn::LoadU(du8, bytes + i));
-        const auto half = hn::Or(hn::ShiftLeft<7>(hn::And(byte, hn::Set(du16, 0x7F))),
-                                 hn::ShiftLeft<8>(hn::And(byte, hn::Set(du16, 0x80))));
-        const auto value = hn::Mul(hn::PromoteTo(d, hn::BitCast(df16, half)), hn::Set(d, 256.0f));
-        return hn::IfThenElse(hn::Eq(hn::Abs(value), hn::Set(d, 480.0f)), hn::NaN(d), value);
-      });
-    default:
-      INGOT_CHECK(false);  // not a type of weights
-  }
-}
-
-// quads[i] = in 128-bit block b, pair 4b + i of four features whose pairs lie kScaleK / 2 apart.
-HWY_INLINE void TransposeQuads(const uint32_t* rows, hn::Vec<DU32> (&quads)[4]) {
-  const DU32 d;
-  const hn::Repartition<uint64_t, DU32> d64;
-  const auto row0 = hn::Load(d, rows), row1 = hn::Load(d, rows + kScaleK / 2);
-  const auto row2 = hn::Load(d, rows + kScaleK), row3 = hn::Load(d, rows + 3 * kScaleK / 2);
-  const auto low01 = hn::BitCast(d64, hn::InterleaveLower(d, row0, row1));
-  const auto low23 = hn::BitCast(d64, hn::InterleaveLower(d, row2, row3));
-  const auto high01 = hn::BitCast(d64, hn::InterleaveUpper(d, row0, row1));
-  const auto high23 = hn::BitCast(d64, hn::InterleaveUpper(d, row2, row3));
-  quads[0] = hn::BitCast(d, hn::InterleaveLower(d64, low01, low23));
-  quads[1] = hn::BitCast(d, hn::InterleaveUpper(d64, low01, low23));
-  quads[2] = hn::BitCast(d, hn::InterleaveLower(d64, high01, high23));
-  quads[3] = hn::BitCast(d, hn::InterleaveUpper(d64, high01, high23));
-}
-
-// Pair 4b + i of 16 features, q0 .. q3 being their quads[i], to to[4b * kTileFeatures ...].
-HWY_INLINE void StoreQuads(hn::Vec<DU32> q0, hn::Vec<DU32> q1, hn::Vec<DU32> q2, hn::Vec<DU32> q3,
-                           uint32_t* to) {
-  const DU32 d;
-  constexpr size_t kFour = 4 * kTileFeatures;
-#if HWY_MAX_BYTES == 64
-  const auto even01 = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(q1), q0);
-  const auto odd01 = hn::OddEvenBlocks(q1, hn::SwapAdjacentBlocks(q0));
-  const auto even23 = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(q3), q2);
-  const auto odd23 = hn::OddEvenBlocks(q3, hn::SwapAdjacentBlocks(q2));
-  hn::Store(hn::ConcatLowerLower(d, even23, even01), d, to);
-  hn::Store(hn::ConcatLowerLower(d, odd23, odd01), d, to + kFour);
-  hn::Store(hn::ConcatUpperUpper(d, even23, even01), d, to + 2 * kFour);
-  hn::Store(hn::ConcatUpperUpper(d, odd23, odd01), d, to + 3 * kFour);
-#else
-  hn::Store(hn::ConcatLowerLower(d, q1, q0), d, to);
-  hn::Store(hn::ConcatLowerLower(d, q3, q2), d, to + kLanes);
-  hn::Store(hn::ConcatUpperUpper(d, q1, q0), d, to + kFour);
-  hn::Store(hn::ConcatUpperUpper(d, q3, q2), d, to + kFour + kLanes);
-#endif
-}
-
-// Pairs of K of kPackFeatures features, lying kScaleK values apart, to [pair][features], pairs
+// Pairs of K of kRuns features, lying kScaleK values apart, to [pair][features], pairs
 // kTileFeatures apart.
 void TransposePairs(const int16_t* rows, size_t num_pairs, int16_t* columns) {
+  const DU32 d;
   const auto* from = reinterpret_cast<const uint32_t*>(rows);
   auto* to = reinterpret_cast<uint32_t*>(columns);
   for (size_t pair = 0; pair < num_pairs; pair += kLanes) {
-    hn::Vec<DU32> q0[4], q1[4], q2[4], q3[4];
-    TransposeQuads(from + pair, q0);
-    TransposeQuads(from + pair + 4 * kScaleK / 2, q1);
-    TransposeQuads(from + pair + 8 * kScaleK / 2, q2);
-    TransposeQuads(from + pair + 12 * kScaleK / 2, q3);
-    Unroll<4>([&](auto i) INGOT_UNROLLED {
-      StoreQuads(q0[i], q1[i], q2[i], q3[i], to + (pair + i) * kTileFeatures);
-    });
+    const auto load = [&](size_t r)
+                          INGOT_UNROLLED { return hn::Load(d, from + r * (kScaleK / 2) + pair); };
+    TransposeDwords(load, to + pair * kTileFeatures, kTileFeatures);
   }
 }
 
 // The panel's features, quantized and transposed; zeros behind the last feature.
 void PackPanel(const Int16Job& job, size_t panel_begin, const Int16Scratch& scratch) {
-  alignas(64) float values[kScaleK];
-  alignas(64) int16_t rows[kPackFeatures * kScaleK];
-  for (size_t n = 0; n < kPanelFeatures; n += kPackFeatures) {
+  alignas(64) float values[kRuns][kScaleK];
+  alignas(64) int16_t rows[kRuns * kScaleK];
+  Runs runs;
+  for (size_t n = 0; n < kPanelFeatures; n += kRuns) {
+    const size_t feature = panel_begin + n;
+    const size_t num_runs =
+        std::min(kRuns, job.call.num_features - std::min(job.call.num_features, feature));
     for (size_t block = 0; block < job.layout.num_blocks; ++block) {
       const auto [num_k, count] = SizeOfBlock(job, block);
-      for (size_t r = 0; r < kPackFeatures; ++r) {
-        const size_t feature = panel_begin + n + r;
-        float& scale = scratch.panel_scales[block * kPanelFeatures + n + r];
-        if (feature >= job.call.num_features) {
-          std::fill_n(rows + r * kScaleK, count, int16_t{0});
-          scale = 0.0f;
-          continue;
-        }
-        LoadWeights(job.call.weight, feature, block * kScaleK, num_k, count, values);
-        scale = QuantizeWeights(values, count, rows + r * kScaleK) * job.call.weight.scale;
+      float* scales = scratch.panel_scales + block * kPanelFeatures + n;
+      std::fill_n(scales, kRuns, 0.0f);
+      std::fill(rows + num_runs * kScaleK, rows + kRuns * kScaleK, int16_t{0});
+      const bool is_last = block + 1 == job.layout.num_blocks;
+      for (size_t r = 0; r < num_runs; ++r) {
+        // The next run to come: rows lie pages apart, the hardware does not see it.
+        PrefetchRun(job.call.weight, feature + r + (is_last ? kRuns : 0),
+                    is_last ? 0 : (block + 1) * kScaleK);
+        DequantizeRun(job.call.weight, feature + r, block * kScaleK, num_k, values[r]);
+        runs.values[r] = values[r];
+        runs.count[r] = count;
+        runs.out[r] = rows + r * kScaleK;
       }
-      const size_t tile = n / kTileFeatures;
+      QuantizeRuns(runs, num_runs, LimitOfWeights);
+      for (size_t r = 0; r < num_runs; ++r) scales[r] = runs.scale[r] * job.call.weight.scale;
+      const size_t tile = n / kTileFeatures * kTileFeatures;
       TransposePairs(rows, count / 2,
-                     scratch.panel + (block * kPanelFeatures + tile * kTileFeatures) * kScaleK +
-                         n % kTileFeatures * 2);
+                     scratch.panel + (block * kPanelFeatures + tile) * kScaleK + (n - tile) * 2);
     }
   }
 }
 
 // ---- Products
 
+// sum += x0 * w0 + x1 * w1 of each pair. With intrinsics g++ 12 copies and spills sums.
 HWY_INLINE void AddProducts(hn::Vec<DI32>& sum, hn::Vec<DI16> x, hn::Vec<DI16> w) {
 #if HWY_TARGET == HWY_AVX3_DL
-  // By the intrinsic g++ 12 copies and spills sums.
   asm("vpdpwssd %2, %1, %0" : "+v"(sum.raw) : "v"(x.raw), "v"(w.raw));
 #else
-  auto unused = hn::Zero(DI32());
-  sum = hn::ReorderWidenMulAccumulate(DI32(), x, w, sum, unused);
+  hn::Vec<DI32> products;
+  asm("vpmaddwd %3, %2, %1\n\t"
+      "vpaddd %1, %0, %0"
+      : "+v"(sum.raw), "=&v"(products.raw)
+      : "v"(x.raw), "v"(w.raw));
 #endif
 }
 
@@ -418,10 +343,11 @@ HWY_NOINLINE void MultiplyTile(const Int16Tile& tile) {
   const int16_t* x = tile.x;
   const int16_t* w = tile.w;
   const int16_t* ahead = x + 2 * kTileRows * kScaleK;
-  for (size_t pair = 0; pair < tile.num_pairs; pair += 2) {
+  for (size_t pair = 0; pair < tile.num_pairs; pair += 4) {
     __builtin_prefetch(ahead);
-    ahead += 32;
-    Unroll<2>([&](auto u) INGOT_UNROLLED {
+    __builtin_prefetch(ahead + 32);
+    ahead += 64;
+    Unroll<4>([&](auto u) INGOT_UNROLLED {
       asm volatile("" ::: "memory");  // keeps g++ from loading the next weights early: it spills
       hn::Vec<DI16> weights[kVectors];
       Unroll<kVectors>([&](auto v) INGOT_UNROLLED {
@@ -436,8 +362,8 @@ HWY_NOINLINE void MultiplyTile(const Int16Tile& tile) {
         });
       });
     });
-    x += 4;
-    w += 4 * kTileFeatures;
+    x += 8;
+    w += 8 * kTileFeatures;
   }
   Unroll<kTileRows>([&](auto r) INGOT_UNROLLED {
     const auto x_scale = hn::Set(d, tile.x_scales[r]);
@@ -516,7 +442,7 @@ void RunLinearInt16(const LinearCall& call, std::span<std::byte> workspace, Thre
     job.group_begin = begin;
     job.group_rows = std::min(job.layout.group_rows, call.num_rows - begin);
     // One captured reference: more would make std::function allocate (promise P3).
-    pool.ParallelFor(hwy::DivCeil(hwy::RoundUpTo(job.group_rows, kRowPadding), kQuantizeRows),
+    pool.ParallelFor(hwy::DivCeil(hwy::RoundUpTo(job.group_rows, kTileRows), kQuantizeRows),
                      [&job](size_t item, size_t) {
                        if (job.stop->stop_requested()) return;
                        HWY_DYNAMIC_DISPATCH(QuantizeRows)(job, item);

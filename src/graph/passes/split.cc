@@ -94,9 +94,10 @@ class Splitter {
   // Empty when the Linear stays whole.
   std::vector<Part> PartsOf(size_t linear) const {
     const std::vector<size_t>& users = users_[linear];
-    const bool is_sliced = !is_output_[linear] && !users.empty() &&
-                           std::get<op::Linear>(nodes_[linear].op).epilogue == op::Epilogue::kNone &&
-                           std::ranges::all_of(users, [&](size_t i) { return IsSliceOfColumns(i); });
+    const bool is_sliced =
+        !is_output_[linear] && !users.empty() &&
+        std::get<op::Linear>(nodes_[linear].op).epilogue == op::Epilogue::kNone &&
+        std::ranges::all_of(users, [&](size_t i) { return IsSliceOfColumns(i); });
     if (!is_sliced) return {};
     std::vector<size_t> slices = users;
     const auto columns = [&](size_t i) { return std::get<op::Slice>(nodes_[i].op); };
@@ -137,12 +138,12 @@ class Splitter {
     const auto weight = static_cast<size_t>(op::OperandsOf(std::get<op::Linear>(linear.op)).weight);
     for (size_t k = 0; k < weight; ++k) {
       const size_t operand = Index(linear.inputs[k]);
-      const bool stays = is_output_[operand] || Is<op::Input>(nodes_[operand]) ||
-                         std::ranges::any_of(users_[operand],
-                                             [&](size_t user) { return user >= part.first_use; });
+      const bool stays =
+          is_output_[operand] || Is<op::Input>(nodes_[operand]) ||
+          std::ranges::any_of(users_[operand], [&](size_t user) { return user >= part.first_use; });
       const Shape& shape = nodes_[operand].shape;
-      const bool has_all_rows = shape.num_elements() / shape.back() ==
-                                linear.shape.num_elements() / linear.shape.back();
+      const bool has_all_rows =
+          shape.num_elements() / shape.back() == linear.shape.num_elements() / linear.shape.back();
       if (!stays && has_all_rows) columns += shape.back();
     }
     return columns;
