@@ -39,9 +39,11 @@ std::string Dump(const Graph& graph, const Schedule& schedule) {
 void ExpectWhole(const Graph& graph, int64_t chunk_rows) {
   const Schedule schedule = ChunkTokens(graph, chunk_rows);
   EXPECT_TRUE(schedule.groups.empty());
-  for (size_t i = 0; i < schedule.steps.size(); ++i) {
-    EXPECT_TRUE(schedule.steps[i].is_whole());
-    if (i > 0) EXPECT_LT(schedule.steps[i - 1].node, schedule.steps[i].node);
+  int32_t last = -1;
+  for (const Step& step : schedule.steps) {
+    EXPECT_TRUE(step.is_whole());
+    EXPECT_LT(last, step.node);
+    last = step.node;
   }
 }
 
@@ -135,7 +137,8 @@ TEST(ChunkTokens, ABiasAndAMaskForbidBlocksOfQueries) {
     Graph g;
     const Value q = g.Input("q", {1, 300, 2, 4});
     const Value bias = g.Input("bias", {1, 2, 300, 300});
-    const Value attn = causal ? g.Attention(q, q, q, {.causal = true}) : g.Attention(q, q, q, bias, {});
+    const Value attn =
+        causal ? g.Attention(q, q, q, {.causal = true}) : g.Attention(q, q, q, bias, {});
     g.MarkOutput("y", Linear(g, "o", Joined(g, attn), 8));
     ExpectWhole(g, 256);
   }
