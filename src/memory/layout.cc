@@ -2,8 +2,13 @@
 
 #include <algorithm>
 #include <functional>
+<<<<<<< HEAD
 #include <numeric>
 #include <tuple>
+=======
+#include <limits>
+#include <numeric>
+>>>>>>> transfers
 #include <utility>
 
 #include "devices/device.h"
@@ -31,6 +36,7 @@ int64_t MaxLiveBytes(std::span<const BufferLifetime> buffers) {
   return most;
 }
 
+<<<<<<< HEAD
 // A placed buffer that is alive together with the one that is looked at.
 struct Neighbour {
   int64_t begin, end;  // its bytes
@@ -152,6 +158,64 @@ ArenaLayout LayOutArena(std::span<const BufferLifetime> buffers) {
 
   ArenaLayout a = std::move(by_size).layout(), b = std::move(by_life).layout();
   return a.arena_bytes <= b.arena_bytes ? a : b;
+=======
+// Each at the lowest offset that is free during its whole life, in the given order.
+ArenaLayout PlaceInOrder(std::span<const BufferLifetime> buffers, std::span<const size_t> order) {
+  ArenaLayout layout;
+  layout.offsets.resize(buffers.size());
+  std::vector<size_t> placed;  // sorted by offset
+  for (size_t index : order) {
+    const int64_t num_bytes = AlignedBytes(buffers[index].num_bytes);
+    int64_t offset = 0;
+    for (size_t other : placed) {
+      if (!LiveTogether(buffers[index], buffers[other])) continue;
+      if (layout.offsets[other] >= offset + num_bytes) break;
+      offset = std::max(offset, layout.offsets[other] + AlignedBytes(buffers[other].num_bytes));
+    }
+    layout.offsets[index] = offset;
+    layout.arena_bytes = std::max(layout.arena_bytes, offset + num_bytes);
+    const auto at = std::upper_bound(placed.begin(), placed.end(), index, [&](size_t a, size_t b) {
+      return layout.offsets[a] < layout.offsets[b];
+    });
+    placed.insert(at, index);
+  }
+  return layout;
+>>>>>>> transfers
+}
+
+}  // namespace
+
+int64_t AlignedBytes(int64_t num_bytes) {
+  return (num_bytes + kTensorAlignment - 1) / kTensorAlignment * kTensorAlignment;
+}
+
+ArenaLayout LayOutArena(std::span<const BufferLifetime> buffers) {
+  constexpr int kNumTries = 16;
+  const int64_t max_live_bytes = MaxLiveBytes(buffers);
+  ArenaLayout best;
+  best.arena_bytes = std::numeric_limits<int64_t>::max();
+  const auto is_tight = [&] { return best.arena_bytes <= max_live_bytes + max_live_bytes / 100; };
+  // Places in order of `key`; then the buffer that stands out highest goes first, again and again.
+  const auto try_order = [&](const auto& key) {
+    std::vector<size_t> order(buffers.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::ranges::stable_sort(order, std::greater(), key);
+    for (int i = 0; i < kNumTries && !is_tight(); ++i) {
+      ArenaLayout layout = PlaceInOrder(buffers, order);
+      const auto end = [&](size_t k) { return layout.offsets[k] + buffers[k].num_bytes; };
+      const auto highest = std::ranges::max_element(order, {}, end);
+      if (highest != order.end()) std::rotate(order.begin(), highest, highest + 1);
+      if (layout.arena_bytes < best.arena_bytes) best = std::move(layout);
+    }
+  };
+  const auto steps = [](const BufferLifetime& b) {
+    return int64_t{b.last_step} - b.first_step + 1;
+  };
+  try_order([&](size_t i) { return buffers[i].num_bytes; });
+  try_order([&](size_t i) { return std::pair(steps(buffers[i]), buffers[i].num_bytes); });
+  try_order([&](size_t i) { return buffers[i].num_bytes * steps(buffers[i]); });
+  best.max_live_bytes = max_live_bytes;
+  return best;
 }
 
 }  // namespace ingot

@@ -25,13 +25,11 @@ struct ArenaLayout {
   int64_t max_live_bytes = 0;
 };
 
-// The smaller of two layouts. Greedy by size (Pisarchyk & Lee 2020, arXiv
-// 2001.03288): largest first, each at the lowest offset free during its whole
-// life. By life: longest-lived first, each at the side of a gap where it touches
-// others longest. The first closes the gap of encoders and VAE, the second that
-// of a chain of transformer blocks (1.000 of the live bytes in place of 1.066).
-// Buffers that live at the same time never overlap. Time O(n^2) in the worst
-// case.
+// Greedy (Pisarchyk & Lee 2020, arXiv 2001.03288): one after the other, each at the lowest offset
+// free during its whole life. The best of three orders (by size, by steps alive, by their product),
+// each tried again with the buffer in front that stood out highest, until within 1 % of
+// max_live_bytes. Buffers that live at the same time never overlap. Time O(n^2) a try in the worst
+// case: 2,400 buffers of the 12B transformer take some milliseconds.
 ArenaLayout LayOutArena(std::span<const BufferLifetime> buffers);
 
 }  // namespace ingot

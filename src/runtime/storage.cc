@@ -1,6 +1,7 @@
 #include "runtime/storage.h"
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 
 #include "base/check.h"
@@ -43,7 +44,6 @@ class Assigner {
     }
     FindSteps();
     ReuseOperands();
-    for (size_t i = 0; i < nodes_.size(); ++i) storage_.places.push_back(Place(i));
     return std::move(storage_);
   }
 
@@ -171,37 +171,68 @@ class Assigner {
   bool IsPart(size_t slice) const { return *links_[slice].parent > slice; }
 
   void ReuseOperands() {
-    std::vector<size_t> last_use(nodes_.size(), 0);
-    std::vector<bool> is_kept = is_output_;
-    for (size_t i = 0; i < nodes_.size(); ++i) {
-      const auto root = static_cast<size_t>(Place(i).root);
-      if (is_output_[i] || IsGiven(i)) is_kept[root] = true;
-      for (Value input : nodes_[i].inputs) {
-        size_t& last = last_use[static_cast<size_t>(Place(Index(input)).root)];
-        last = std::max(last, i);
-      }
+    constexpr size_t kForever = std::numeric_limits<size_t>::max();
+    std::vector<size_t> last_use(nodes_.size(), 0);  // of a value itself, by an op that runs
+    for (int32_t step : storage_.steps) {
+      const auto node = static_cast<size_t>(step);
+      for (Value input : nodes_[node].inputs) last_use[Index(input)] = node;
     }
+    for (size_t i = 0; i < nodes_.size(); ++i) {
+      if (is_output_[i]) last_use[i] = kForever;
+    }
+    FindPlaces();
     for (int32_t step : storage_.steps) {
       const auto node = static_cast<size_t>(step);
       const int alias = device_.AliasOf(nodes_[node].op);
       if (alias < 0 || links_[node].parent) continue;
       const size_t operand = Index(nodes_[node].inputs[static_cast<size_t>(alias)]);
-      const ValuePlace place = Place(operand);
-      const auto root = static_cast<size_t>(place.root);
-      if (is_kept[root] || last_use[root] != node || place.run_elements > 0) continue;
-      if (nodes_[operand].shape != nodes_[node].shape ||
-          nodes_[operand].dtype != nodes_[node].dtype ||
-          nodes_[root].shape.num_elements() != nodes_[node].shape.num_elements()) {
-        continue;
-      }
-      const auto reads_root = [&](Value input) {
-        return static_cast<size_t>(Place(Index(input)).root) == root;
-      };
-      if (std::ranges::count_if(nodes_[node].inputs, reads_root) > 1) continue;
-      links_[node] = {root};
-      last_use[root] = last_use[node];
-      is_kept[root] = is_kept[node];
+      if (!MayWriteOver(node, operand, last_use)) continue;
+      const ValuePlace& place = storage_.places[operand];
+      links_[node] = {static_cast<size_t>(place.root), place.offset, place.run_elements,
+                      place.run_stride};
+      FindPlaces();
     }
+  }
+
+  bool MayWriteOver(size_t node, size_t operand, const std::vector<size_t>& last_use) const {
+    const ValuePlace& place = storage_.places[operand];
+    if (IsGiven(static_cast<size_t>(place.root)) || nodes_[operand].shape != nodes_[node].shape ||
+        nodes_[operand].dtype != nodes_[node].dtype) {
+      return false;
+    }
+    if (place.run_elements > 0 &&
+        !(device_.AcceptsRuns(nodes_[node].op, -1) && UsersAcceptRuns(node, place.run_elements))) {
+      return false;
+    }
+    if (std::ranges::count(nodes_[node].inputs, static_cast<int32_t>(operand), &Value::id) > 1) {
+      return false;
+    }
+    for (size_t other = 0; other < nodes_.size(); ++other) {
+      if (storage_.places[other].root != place.root || !Overlap(other, operand)) continue;
+      if (last_use[other] > node || (last_use[other] == node && other != operand)) return false;
+    }
+    return true;
+  }
+
+  // Of two values of one root; true where it takes more than a look at runs to tell.
+  bool Overlap(size_t a, size_t b) const {
+    const ValuePlace &pa = storage_.places[a], &pb = storage_.places[b];
+    if (pa.run_elements > 0 && pb.run_elements > 0 && pa.run_stride == pb.run_stride) {
+      const int64_t column_a = pa.offset % pa.run_stride, column_b = pb.offset % pb.run_stride;
+      return column_a < column_b + pb.run_elements && column_b < column_a + pa.run_elements;
+    }
+    const auto end = [&](size_t node, const ValuePlace& place) {
+      const int64_t num_elements = nodes_[node].shape.num_elements();
+      return place.offset + (place.run_elements > 0
+                                 ? num_elements / place.run_elements * place.run_stride
+                                 : num_elements);
+    };
+    return pa.offset < end(b, pb) && pb.offset < end(a, pa);
+  }
+
+  void FindPlaces() {
+    storage_.places.clear();
+    for (size_t i = 0; i < nodes_.size(); ++i) storage_.places.push_back(Place(i));
   }
 
   const std::vector<Node>& nodes_;

@@ -28,9 +28,8 @@ struct Storage {
 //   in runs: they write their parts, when all parts have a producer that no other Concat took.
 // - Slice, when it is one contiguous part, or along the last axis when all users read in runs. The
 //   parts of the two begin at multiples of kTensorAlignment.
-// - In place: an op takes the buffer of the operand that Device::AliasOf names, when that operand
-//   is a whole buffer that nobody reads later: no input, no output, no weight, no part of a
-//   concatenation.
+// - In place: an op writes over the operand that Device::AliasOf names, also over a view in runs,
+//   when no byte of it is read later. Never over inputs, weights and outputs.
 Storage AssignStorage(const Graph& graph, const Device& device);
 
 }  // namespace ingot
