@@ -78,6 +78,7 @@ class Chunker {
     for (const Graph::Output& output : graph.outputs())
       is_output_[Index(Root(output.value))] = true;
     is_chunked_.resize(nodes_.size());
+    is_emitted_.resize(nodes_.size());
   }
 
   Schedule Run() {
@@ -185,9 +186,20 @@ class Chunker {
     return true;
   }
 
+  // Slices of tokens that are no part of a chunk, as late as can be.
+  void EmitSlices(Value value) {
+    if (!IsView(value.id) || IsGiven(At(value.id))) return;
+    EmitSlices(At(value.id).inputs[0]);
+    if (!Is<op::Slice>(At(value.id)) || is_chunked_[Index(Root(value))]) return;
+    if (is_emitted_[Index(value.id)]) return;
+    is_emitted_[Index(value.id)] = true;
+    schedule_.steps.push_back({.node = value.id});
+  }
+
   // Groups and single nodes, each as soon as it can and its last node had its turn.
   Schedule Order() {
     schedule_.group_of.assign(nodes_.size(), -1);
+    schedule_.offsets.assign(nodes_.size(), 0);
     schedule_.buffer_rows.assign(nodes_.size(), 0);
     std::vector<std::set<int32_t>> sources(nodes_.size());  // of a group, by id
     std::vector<std::set<int32_t>> targets(nodes_.size());
@@ -219,15 +231,20 @@ class Chunker {
         if (--num_open[Index(target)] == 0) enqueue(target);
       }
     }
+    for (const Graph::Output& output : graph_.outputs()) EmitSlices(output.value);
     for (size_t i = 0; i < nodes_.size(); ++i) {
       const auto root = Index(Root({static_cast<int32_t>(i)}));
       schedule_.group_of[i] = schedule_.group_of[root];
+      schedule_.offsets[i] = schedule_.offsets[root];
       schedule_.buffer_rows[i] = schedule_.buffer_rows[root];
     }
     return std::move(schedule_);
   }
 
   void Emit(const Members& members) {
+    for (const auto& [node, offset] : members.offsets) {
+      for (Value input : At(node).inputs) EmitSlices(input);
+    }
     if (members.offsets.size() == 1) {
       return schedule_.steps.push_back({.node = members.offsets.begin()->first});
     }
@@ -236,6 +253,7 @@ class Chunker {
     for (const auto& [node, offset] : members.offsets) {
       group.nodes.push_back(node);
       schedule_.group_of[Index(node)] = static_cast<int32_t>(schedule_.groups.size());
+      schedule_.offsets[Index(node)] = offset;
       begin = std::min(begin, offset);
       end = std::max(end, offset + At(node).shape[1]);
     }
@@ -244,7 +262,7 @@ class Chunker {
         const int64_t first = std::max<int64_t>(begin - offset, 0);
         const int64_t last = std::min(begin - offset + chunk_rows_, At(node).shape[1]);
         if (first >= last) continue;
-        schedule_.steps.push_back({node, first, last});
+        schedule_.steps.push_back({node, first, last, begin});
         int64_t& rows = schedule_.buffer_rows[Index(node)];
         if (is_chunked_[Index(node)]) rows = std::max(rows, last - first);
       }
@@ -261,10 +279,29 @@ class Chunker {
   std::vector<Members> groups_;    // by id: their first node; a node alone is a group
   std::vector<int32_t> group_of_;  // of every node
   std::vector<bool> is_chunked_;
+  std::vector<bool> is_emitted_;  // slices
   Schedule schedule_;
 };
 
 }  // namespace
+
+void Schedule::KeepNodes(std::span<const int32_t> nodes) {
+  std::vector<bool> is_kept(group_of.size());
+  for (int32_t node : nodes) is_kept[static_cast<size_t>(node)] = true;
+  const auto is_dropped = [&](int32_t node) { return !is_kept[static_cast<size_t>(node)]; };
+  std::erase_if(steps, [&](const Step& step) { return is_dropped(step.node); });
+  for (Group& group : groups) {
+    std::erase_if(group.nodes, is_dropped);
+    group.first_step = group.last_step = -1;
+  }
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const int32_t id = group_of[static_cast<size_t>(steps[i].node)];
+    if (steps[i].is_whole() || id < 0) continue;
+    Group& group = groups[static_cast<size_t>(id)];
+    if (group.first_step < 0) group.first_step = static_cast<int32_t>(i);
+    group.last_step = static_cast<int32_t>(i);
+  }
+}
 
 RowsRead FindRowsRead(const Graph& graph, int32_t node, size_t input_idx) {
   const Node& reader = graph.nodes()[static_cast<size_t>(node)];

@@ -6,6 +6,7 @@
 // cuts are multiples of kRowGrid of every value (device.h).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -20,9 +21,11 @@ namespace ingot {
 struct Step {
   int32_t node = -1;
   int64_t row_begin = 0;
-  int64_t row_end = 0;  // 0: the whole output
+  int64_t row_end = 0;      // 0: the whole output
+  int64_t chunk_begin = 0;  // in rows of the group
 
   bool is_whole() const { return row_end == 0; }
+  int64_t num_rows() const { return row_end - row_begin; }
 };
 
 struct Schedule {
@@ -31,11 +34,23 @@ struct Schedule {
     std::vector<int32_t> nodes;  // in the order of a chunk
     int32_t first_step = 0, last_step = 0;
   };
-  // Inputs, weights and views (FindRowsRead) have no step.
+  // All but inputs, weights, reshapes, and the slices of tokens of a chunk: they show its rows.
   std::vector<Step> steps;
   std::vector<Group> groups;
-  std::vector<int32_t> group_of;     // of every node, views as what they view; -1: none
-  std::vector<int64_t> buffer_rows;  // of every node: rows that its buffer holds; 0: all
+  // Of every node, views as what they view:
+  std::vector<int32_t> group_of;     // -1: none
+  std::vector<int64_t> offsets;      // its row r is row r + offset of the group
+  std::vector<int64_t> buffer_rows;  // that its buffer holds; 0: all
+
+  // Drops the steps of all other nodes, which move no byte.
+  void KeepNodes(std::span<const int32_t> nodes);
+
+  bool is_chunk(int32_t node) const { return buffer_rows[static_cast<size_t>(node)] > 0; }
+  // Where row `row` of the node stands in its buffer during a step.
+  int64_t RowInBuffer(const Step& step, int32_t node, int64_t row) const {
+    if (!is_chunk(node)) return row;
+    return row - std::max<int64_t>(step.chunk_begin - offsets[static_cast<size_t>(node)], 0);
+  }
 };
 
 // Groups are found by size of what needs not stand whole, the largest first: a value that is made

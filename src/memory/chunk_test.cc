@@ -16,7 +16,7 @@ namespace {
 std::string Dump(const Graph& graph, const Schedule& schedule) {
   std::string text;
   for (size_t i = 0; i < schedule.steps.size(); ++i) {
-    const auto& [node, begin, end] = schedule.steps[i];
+    const auto& [node, begin, end, chunk_begin] = schedule.steps[i];
     for (const Schedule::Group& group : schedule.groups) {
       if (group.first_step == static_cast<int32_t>(i)) text += "{ ";
     }

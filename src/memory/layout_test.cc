@@ -46,30 +46,5 @@ TEST(LayOutArena, LiveBuffersNeverOverlap) {
   }
 }
 
-// FLUX.1's single blocks at 1024x1024, in MiB: the stream, the product of linear1, its two halves,
-// and what attention takes. The stream of a block is written while the one before is still read.
-TEST(LayOutArena, ChainOfTransformerBlocksHasNoGap) {
-  std::vector<BufferLifetime> buffers;
-  const auto add = [&](int64_t mebibytes, int first, int last) {
-    buffers.push_back({mebibytes << 20, first, last});
-  };
-  constexpr int kNumBlocks = 38, kSteps = 25;
-  for (int block = 0; block < kNumBlocks; ++block) {
-    const int at = block * kSteps;
-    add(51, at, at + 25);
-    add(357, at + 8, at + 10);
-    add(153, at + 9, at + 17);
-    add(204, at + 10, at + 25);
-    add(51, at + 13, at + 19);
-    add(51, at + 15, at + 20);
-    add(51, at + 17, at + 21);
-    add(51, at + 19, at + 21);
-    add(51, at + 21, at + 25);
-  }
-  const ArenaLayout layout = LayOutArena(buffers);
-  EXPECT_EQ(layout.max_live_bytes, int64_t{51 + 357 + 153 + 204} << 20);
-  EXPECT_EQ(layout.arena_bytes, layout.max_live_bytes);
-}
-
 }  // namespace
 }  // namespace ingot

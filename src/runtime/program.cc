@@ -29,10 +29,13 @@ bool IsStaged(const TensorEntry& entry, DType dtype) {
 
 }  // namespace
 
-Result<Program> Program::Compile(Graph graph, ComponentTensors tensors, const Device& device) {
+Result<Program> Program::Compile(Graph graph, ComponentTensors tensors, const Device& device,
+                                 int64_t chunk_rows) {
   Program program(std::move(graph), std::move(tensors));
-  program.storage_ = AssignStorage(program.graph_, device);
-  for (int32_t node : program.storage_.steps) program.steps_.push_back({.node = node});
+  program.schedule_ = ChunkTokens(program.graph_, chunk_rows);
+  program.storage_ = AssignStorage(program.graph_, device, program.schedule_);
+  program.schedule_.KeepNodes(program.storage_.steps);
+  for (const ingot::Step& step : program.schedule_.steps) program.steps_.push_back({step});
   INGOT_RETURN_IF_ERROR(program.BindWeights());
   program.ChooseDTypes(device);
   program.FindGathers();
@@ -185,12 +188,17 @@ Status Program::CheckSupport(const Device& device) {
     const Node& node = graph_.nodes()[static_cast<size_t>(step.node)];
     std::vector<Shape> shapes;
     std::vector<DType> dtypes;
-    for (Value input : node.inputs) {
-      shapes.push_back(graph_.shape(input));
-      dtypes.push_back(dtype(input.id));
+    for (size_t k = 0; k < node.inputs.size(); ++k) {
+      shapes.push_back(graph_.shape(node.inputs[k]));
+      dtypes.push_back(dtype(node.inputs[k].id));
+      if (!step.is_whole() && FindRowsRead(graph_, step.node, k).by_rows) {
+        shapes.back()[1] = step.num_rows();
+      }
     }
+    Shape output = node.shape;
+    if (!step.is_whole()) output[1] = step.num_rows();
     if (step.gather >= 0) shapes[1][0] = gathers_[static_cast<size_t>(step.gather)].num_rows;
-    const OpSignature signature = {&node.op, shapes, dtypes, node.shape, node.dtype};
+    const OpSignature signature = {&node.op, shapes, dtypes, output, node.dtype};
     INGOT_RETURN_IF_ERROR(device.Supports(signature));
     step.workspace_bytes = device.WorkspaceBytes(signature);
   }
@@ -200,38 +208,25 @@ Status Program::CheckSupport(const Device& device) {
 void Program::LayOutActivations() {
   const std::vector<Node>& nodes = graph_.nodes();
   const int end = static_cast<int>(steps_.size());
+  std::vector<int32_t> roots;
+  for (const ValuePlace& place : storage_.places) roots.push_back(place.root);
+  const std::vector<BufferLifetime> lifetimes = FindLifetimes(graph_, schedule_, roots);
   std::vector<BufferLifetime> buffers;
   std::vector<int64_t*> offsets;  // of `buffers`
   offsets_.assign(nodes.size(), -1);
-  constexpr int kNone = -1;
-  std::vector<int> buffer_of(nodes.size(), kNone);
-  const auto touch = [&](int32_t node, int step) {
-    const auto root = static_cast<size_t>(place(node).root);
-    if (IsWeight(nodes[root])) return;
-    if (buffer_of[root] == kNone) {
-      buffer_of[root] = static_cast<int>(buffers.size());
-      buffers.push_back({NumBytes(nodes[root].dtype, nodes[root].shape), step, step});
-      offsets.push_back(&offsets_[root]);
-    }
-    BufferLifetime& buffer = buffers[static_cast<size_t>(buffer_of[root])];
-    buffer.last_step = std::max(buffer.last_step, step);
-  };
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    if (lifetimes[i].num_bytes == 0) continue;
+    buffers.push_back(lifetimes[i]);
+    offsets.push_back(&offsets_[i]);
+  }
   const auto take = [&](int64_t& offset, int64_t num_bytes, int step) {
     if (num_bytes == 0) return;
     buffers.push_back({num_bytes, step, step});
     offsets.push_back(&offset);
   };
 
-  for (size_t i = 0; i < nodes.size(); ++i) {
-    if (IsInput(nodes[i])) {  // keep their content from run to run
-      touch(static_cast<int32_t>(i), 0);
-      touch(static_cast<int32_t>(i), end);
-    }
-  }
   for (int i = 0; i < end; ++i) {
     Step& step = steps_[static_cast<size_t>(i)];
-    touch(step.node, i);
-    for (Value input : nodes[static_cast<size_t>(step.node)].inputs) touch(input.id, i);
     take(step.workspace_offset, step.workspace_bytes, i);
     if (step.gather < 0) continue;
     Gather& gather = gathers_[static_cast<size_t>(step.gather)];
@@ -239,7 +234,6 @@ void Program::LayOutActivations() {
     take(gather.ids_offset, gather.num_rows * Info(DType::kI32).block_bytes, i);
     take(gather.pages_offset, gather.pages_bytes(), i);
   }
-  for (const Graph::Output& output : graph_.outputs()) touch(output.value.id, end);
 
   layout_ = LayOutArena(buffers);
   for (size_t i = 0; i < buffers.size(); ++i) *offsets[i] = layout_.offsets[i];

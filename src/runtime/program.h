@@ -11,6 +11,7 @@
 #include "devices/device.h"
 #include "formats/component_tensors.h"
 #include "graph/graph.h"
+#include "memory/chunk.h"
 #include "memory/layout.h"
 #include "memory/plan.h"
 #include "memory/transfers.h"
@@ -42,16 +43,16 @@ class Program {
   };
 
   // One op of a run.
-  struct Step {
-    int32_t node = -1;
+  struct Step : ingot::Step {
     int64_t workspace_offset = 0, workspace_bytes = 0;  // in the arena
     int32_t gather = -1;                                // index in gathers()
   };
 
   // Joins the graph's weights with the file's tensors, all of them resident. kCorruption names the
   // file, the tensor, what was expected and what was found; kUnsupported an op that the device does
-  // not have.
-  static Result<Program> Compile(Graph graph, ComponentTensors tensors, const Device& device);
+  // not have. chunk_rows as ChunkTokens takes it: less memory, the same bits.
+  static Result<Program> Compile(Graph graph, ComponentTensors tensors, const Device& device,
+                                 int64_t chunk_rows = 0);
 
   // Memory for weights, and how often the program will run with it.
   struct WeightBudget {
@@ -72,6 +73,7 @@ class Program {
   const TransferPlan& transfers() const { return transfers_; }
   DType dtype(int32_t node) const { return dtypes_[static_cast<size_t>(node)]; }  // in memory
   const ValuePlace& place(int32_t node) const { return storage_.places[static_cast<size_t>(node)]; }
+  const Schedule& schedule() const { return schedule_; }
 
   // The one arena of a run: activations and workspaces, then the staging of weights, then the block
   // of weights (TransferPlan::Load::offset).
@@ -96,6 +98,7 @@ class Program {
 
   Graph graph_;
   ComponentTensors tensors_;
+  Schedule schedule_;  // of the nodes that run
   Storage storage_;
   std::vector<Step> steps_;
   std::vector<Gather> gathers_;
