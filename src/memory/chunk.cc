@@ -303,6 +303,14 @@ void Schedule::KeepNodes(std::span<const int32_t> nodes) {
   }
 }
 
+int32_t Schedule::TurnOf(size_t step) const {
+  const int32_t node = steps[step].node, id = group_of[static_cast<size_t>(node)];
+  if (steps[step].is_whole() || id < 0) return static_cast<int32_t>(step);
+  const Group& group = groups[static_cast<size_t>(id)];
+  return group.first_step +
+         static_cast<int32_t>(std::ranges::find(group.nodes, node) - group.nodes.begin());
+}
+
 RowsRead FindRowsRead(const Graph& graph, int32_t node, size_t input_idx) {
   const Node& reader = graph.nodes()[static_cast<size_t>(node)];
   Value value = reader.inputs[input_idx];

@@ -45,6 +45,10 @@ struct Schedule {
   // Drops the steps of all other nodes, which move no byte.
   void KeepNodes(std::span<const int32_t> nodes);
 
+  // When the buffers of a step live (FindLifetimes): the step, or its node's place in the group,
+  // counted from the group's first step as if all had a step in the first chunk.
+  int32_t TurnOf(size_t step) const;
+
   bool is_chunk(int32_t node) const { return buffer_rows[static_cast<size_t>(node)] > 0; }
   // Where row `row` of the node stands in its buffer during a step.
   int64_t RowInBuffer(const Step& step, int32_t node, int64_t row) const {

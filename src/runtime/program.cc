@@ -225,9 +225,11 @@ void Program::LayOutActivations() {
     offsets.push_back(&offset);
   };
 
+  std::map<int32_t, int64_t> workspaces, workspace_offsets;  // of a node, for all its steps
   for (int i = 0; i < end; ++i) {
     Step& step = steps_[static_cast<size_t>(i)];
-    take(step.workspace_offset, step.workspace_bytes, i);
+    int64_t& workspace_bytes = workspaces[step.node];
+    workspace_bytes = std::max(workspace_bytes, step.workspace_bytes);
     if (step.gather < 0) continue;
     Gather& gather = gathers_[static_cast<size_t>(step.gather)];
     take(gather.rows_offset, gather.num_rows * gather.row_bytes(), i);
@@ -235,8 +237,14 @@ void Program::LayOutActivations() {
     take(gather.pages_offset, gather.pages_bytes(), i);
   }
 
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const auto [offset, is_first] = workspace_offsets.try_emplace(steps_[i].node, 0);
+    if (is_first) take(offset->second, workspaces[steps_[i].node], schedule_.TurnOf(i));
+  }
+
   layout_ = LayOutArena(buffers);
   for (size_t i = 0; i < buffers.size(); ++i) *offsets[i] = layout_.offsets[i];
+  for (Step& step : steps_) step.workspace_offset = workspace_offsets[step.node];
 }
 
 Status Program::PlaceWeights(const WeightBudget& budget) {

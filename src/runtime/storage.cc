@@ -238,8 +238,8 @@ class Assigner {
       const int64_t offset = schedule_.offsets[static_cast<size_t>(reader)] - rows.shift;
       return rows.by_rows ? std::optional(std::pair(rows.root, offset)) : std::nullopt;
     };
-    const auto written = at_row_0(static_cast<int32_t>(node),
-                                  static_cast<size_t>(device_.AliasOf(nodes_[node].op)));
+    const auto written =
+        at_row_0(static_cast<int32_t>(node), static_cast<size_t>(device_.AliasOf(nodes_[node].op)));
     if (!written) return false;
     for (int32_t reader : schedule_.groups[static_cast<size_t>(group)].nodes) {
       const std::vector<Value>& inputs = nodes_[static_cast<size_t>(reader)].inputs;

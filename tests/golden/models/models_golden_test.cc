@@ -168,14 +168,15 @@ TEST_F(FluxGolden, HoistedGivesTheSameBitsAtEveryStep) {
 // attention, whose rows go to two Linears.
 TEST_F(FluxGolden, ChunksOfTokensGiveTheSameBits) {
   const GoldenModel quantized("flux_q4_q8.gguf", flux::CanonicalFluxName);
-  for (const GoldenModel* model : {&model_, &quantized}) {
+  for (const GoldenModel* model : std::initializer_list<const GoldenModel*>{&model_, &quantized}) {
+    const flux::FluxConfig config = MustHave(flux::FluxConfigFromTensors(model->table()));
     const DType dtype = model == &model_ ? DType::kF32 : DType::kQ4_0;
     const auto dtype_of = [&](std::string_view) { return dtype; };
     for (const int64_t txt_tokens : {256, 77}) {
       Graph g;
       const flux::FluxShape shape = {.txt_tokens = txt_tokens, .img_tokens = 600};
-      const flux::FluxInputs in = DeclareFluxInputs(g, config_, shape);
-      g.MarkOutput("velocity", Flux(g, config_, Scope(), in));
+      const flux::FluxInputs in = DeclareFluxInputs(g, config, shape);
+      g.MarkOutput("velocity", Flux(g, config, Scope(), in));
       const NamedValues inputs = PatternedInputs(g);
       for (const Precision precision : {Precision::kExact, Precision::kDefault, Precision::kFast}) {
         const Graph fused = SetPrecision(Fuse(g), precision, dtype_of);
