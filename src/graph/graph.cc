@@ -15,7 +15,7 @@ Value Graph::Input(std::string name, Shape shape, DType dtype) {
 }
 
 Value Graph::Weight(const Scope& scope, std::string_view leaf, Shape shape) {
-  return Append({op::Weight{(scope / leaf).name()}, {}, shape, DType::kF32});
+  return Append({op::Weight{.name = (scope / leaf).name()}, {}, shape, DType::kF32});
 }
 
 Value Graph::Linear(const Scope& scope, Value x, int64_t out, const LinearOptions& options) {

@@ -191,7 +191,10 @@ Shape Rule(const UpsampleNearest2x&, Inputs in) {
 }
 
 std::string Describe(const Input& op) { return op.name; }
-std::string Describe(const Weight& op) { return op.name; }
+std::string Describe(const Weight& op) {
+  if (op.checkpoint_rows == 0) return op.name;
+  return fmt::format("{} from row {} of {}", op.name, op.row_begin, op.checkpoint_rows);
+}
 std::string Describe(const Permute& op) {
   std::string axes;
   for (int axis : op.axes) axes += fmt::format("{}{}", axes.empty() ? "" : ",", axis);

@@ -28,10 +28,12 @@ struct Input {
   std::string name;
 };
 
-// A tensor of a checkpoint, by the reference's name.
+// A tensor of a checkpoint, by the reference's name; or, by a pass, some rows (of axis 0) of it.
 struct Weight {
   static constexpr std::string_view kName = "weight";
   std::string name;
+  int64_t row_begin = 0;        // the first
+  int64_t checkpoint_rows = 0;  // of the whole tensor; 0: the node has them all
 };
 
 // x -> the same elements under another shape; no bytes move.

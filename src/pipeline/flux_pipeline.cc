@@ -5,6 +5,7 @@
 
 #include "base/stopwatch.h"
 #include "graph/passes/fuse.h"
+#include "graph/passes/split.h"
 #include "library/tokenizers.h"
 #include "models/flux/flux.h"
 #include "runtime/execution.h"
@@ -49,7 +50,7 @@ Result<Program> CompileNetwork(const Graph& graph, const Component& component, P
     // One that lacks is told by Program::Compile.
     return found != component.tensors.by_name.end() ? found->second->dtype : DType::kF32;
   };
-  return Program::Compile(SetPrecision(Fuse(graph), precision, dtype_of), component.tensors,
+  return Program::Compile(SetPrecision(Split(Fuse(graph)), precision, dtype_of), component.tensors,
                           device);
 }
 

@@ -7,6 +7,20 @@
 #include "base/stopwatch.h"
 
 namespace ingot {
+namespace {
+
+// A value's rows [row_begin, row_end) of a step, from row `at` of its place on.
+TensorView Rows(TensorView view, const ingot::Step& step, int64_t at) {
+  view.shape[1] = step.num_rows();
+  const int64_t row_elements = view.shape.num_elements() / view.shape[1];
+  const int64_t stride =
+      view.is_contiguous() ? row_elements : row_elements / view.run_elements * view.run_stride;
+  const int64_t row_bytes = NumBytes(view.dtype, Shape{stride});
+  view.data += at * row_bytes;
+  return view;
+}
+
+}  // namespace
 
 Result<std::unique_ptr<Execution>> Execution::Start(const Program& program, Device& device) {
   std::unique_ptr<Execution> execution(new Execution(program, device));
@@ -68,7 +82,13 @@ void Execution::PlaceViews() {
 ConstTensorView Execution::Operand(const Program::Step& step, size_t input_idx) const {
   const auto node = static_cast<size_t>(
       program_->graph().nodes()[static_cast<size_t>(step.node)].inputs[input_idx].id);
-  ConstTensorView operand = views_[node];
+  const Schedule& schedule = program_->schedule();
+  const RowsRead rows = FindRowsRead(program_->graph(), step.node, input_idx);
+  TensorView view = views_[node];
+  if (!step.is_whole() && rows.by_rows) {
+    view = Rows(view, step, schedule.RowInBuffer(step, rows.root, step.row_begin));
+  }
+  ConstTensorView operand = view;
   operand.scale = scales_[node];
   if (step.gather < 0) return operand;
   const Program::Gather& gather = program_->gathers()[static_cast<size_t>(step.gather)];
@@ -85,15 +105,22 @@ ConstTensorView Execution::Operand(const Program::Step& step, size_t input_idx) 
 void Execution::PrepareCalls() {
   const std::vector<Node>& nodes = program_->graph().nodes();
   size_t num_operands = 0;
-  for (const Node& node : nodes) num_operands += node.inputs.size();
+  for (const Program::Step& step : program_->steps()) {
+    num_operands += nodes[static_cast<size_t>(step.node)].inputs.size();
+  }
   operands_.reserve(num_operands);
   for (const Program::Step& step : program_->steps()) {
     const auto node = static_cast<size_t>(step.node);
     const size_t first = operands_.size();
     for (size_t k = 0; k < nodes[node].inputs.size(); ++k) operands_.push_back(Operand(step, k));
+    TensorView output = views_[node];
+    if (!step.is_whole()) {
+      const int64_t at = program_->schedule().RowInBuffer(step, step.node, step.row_begin);
+      output = Rows(output, step, at);
+    }
     calls_.push_back({&nodes[node].op,
                       std::span(operands_).subspan(first),
-                      views_[node],
+                      output,
                       {at(step.workspace_offset), static_cast<size_t>(step.workspace_bytes)}});
   }
 }

@@ -29,10 +29,13 @@ bool IsStaged(const TensorEntry& entry, DType dtype) {
 
 }  // namespace
 
-Result<Program> Program::Compile(Graph graph, ComponentTensors tensors, const Device& device) {
+Result<Program> Program::Compile(Graph graph, ComponentTensors tensors, const Device& device,
+                                 int64_t chunk_rows) {
   Program program(std::move(graph), std::move(tensors));
-  program.storage_ = AssignStorage(program.graph_, device);
-  for (int32_t node : program.storage_.steps) program.steps_.push_back({.node = node});
+  program.schedule_ = ChunkTokens(program.graph_, chunk_rows);
+  program.storage_ = AssignStorage(program.graph_, device, program.schedule_);
+  program.schedule_.KeepNodes(program.storage_.steps);
+  for (const ingot::Step& step : program.schedule_.steps) program.steps_.push_back({step});
   INGOT_RETURN_IF_ERROR(program.BindWeights());
   program.ChooseDTypes(device);
   program.FindGathers();
@@ -44,19 +47,32 @@ Result<Program> Program::Compile(Graph graph, ComponentTensors tensors, const De
   return program;
 }
 
-Result<const TensorEntry*> Program::FindTensor(const Node& weight) const {
-  const std::string& name = std::get<op::Weight>(weight.op).name;
-  const auto found = tensors_.by_name.find(name);
+Result<const TensorEntry*> Program::FindTensor(const Node& node) {
+  const auto& weight = std::get<op::Weight>(node.op);
+  Shape expected = node.shape;
+  if (weight.checkpoint_rows > 0) expected[0] = weight.checkpoint_rows;
+  const auto found = tensors_.by_name.find(weight.name);
   if (found == tensors_.by_name.end()) {
-    return Corruption("{}: expected tensor '{}' of shape {}, found none", tensors_.path(), name,
-                      weight.shape.ToString());
+    return Corruption("{}: expected tensor '{}' of shape {}, found none", tensors_.path(),
+                      weight.name, expected.ToString());
   }
-  if (found->second->shape != weight.shape) {
-    return Corruption("{}: tensor '{}': expected shape {}, found {}", tensors_.path(),
-                      found->second->name, weight.shape.ToString(),
-                      found->second->shape.ToString());
+  const TensorEntry& tensor = *found->second;
+  if (tensor.shape != expected) {
+    return Corruption("{}: tensor '{}': expected shape {}, found {}", tensors_.path(), tensor.name,
+                      expected.ToString(), tensor.shape.ToString());
   }
-  return found->second;
+  if (weight.checkpoint_rows == 0) return &tensor;
+
+  const int64_t row_elements = node.shape.num_elements() / node.shape[0];
+  if (row_elements % Info(tensor.dtype).block_elements != 0) {
+    return Unsupported("{}: tensor '{}': expected rows of whole {} blocks, found {} elements a row",
+                       tensors_.path(), tensor.name, Name(tensor.dtype), row_elements);
+  }
+  TensorEntry rows = tensor;
+  rows.shape = node.shape;
+  rows.offset += static_cast<uint64_t>(NumBytes(tensor.dtype, {weight.row_begin * row_elements}));
+  rows.num_bytes = NumBytes(tensor.dtype, {node.shape.num_elements()});
+  return &rows_.try_emplace({rows.offset, rows.num_bytes}, std::move(rows)).first->second;
 }
 
 Status Program::BindWeights() {
@@ -172,12 +188,17 @@ Status Program::CheckSupport(const Device& device) {
     const Node& node = graph_.nodes()[static_cast<size_t>(step.node)];
     std::vector<Shape> shapes;
     std::vector<DType> dtypes;
-    for (Value input : node.inputs) {
-      shapes.push_back(graph_.shape(input));
-      dtypes.push_back(dtype(input.id));
+    for (size_t k = 0; k < node.inputs.size(); ++k) {
+      shapes.push_back(graph_.shape(node.inputs[k]));
+      dtypes.push_back(dtype(node.inputs[k].id));
+      if (!step.is_whole() && FindRowsRead(graph_, step.node, k).by_rows) {
+        shapes.back()[1] = step.num_rows();
+      }
     }
+    Shape output = node.shape;
+    if (!step.is_whole()) output[1] = step.num_rows();
     if (step.gather >= 0) shapes[1][0] = gathers_[static_cast<size_t>(step.gather)].num_rows;
-    const OpSignature signature = {&node.op, shapes, dtypes, node.shape, node.dtype};
+    const OpSignature signature = {&node.op, shapes, dtypes, output, node.dtype};
     INGOT_RETURN_IF_ERROR(device.Supports(signature));
     step.workspace_bytes = device.WorkspaceBytes(signature);
   }
@@ -187,49 +208,43 @@ Status Program::CheckSupport(const Device& device) {
 void Program::LayOutActivations() {
   const std::vector<Node>& nodes = graph_.nodes();
   const int end = static_cast<int>(steps_.size());
+  std::vector<int32_t> roots;
+  for (const ValuePlace& place : storage_.places) roots.push_back(place.root);
+  const std::vector<BufferLifetime> lifetimes = FindLifetimes(graph_, schedule_, roots);
   std::vector<BufferLifetime> buffers;
   std::vector<int64_t*> offsets;  // of `buffers`
   offsets_.assign(nodes.size(), -1);
-  constexpr int kNone = -1;
-  std::vector<int> buffer_of(nodes.size(), kNone);
-  const auto touch = [&](int32_t node, int step) {
-    const auto root = static_cast<size_t>(place(node).root);
-    if (IsWeight(nodes[root])) return;
-    if (buffer_of[root] == kNone) {
-      buffer_of[root] = static_cast<int>(buffers.size());
-      buffers.push_back({NumBytes(nodes[root].dtype, nodes[root].shape), step, step});
-      offsets.push_back(&offsets_[root]);
-    }
-    BufferLifetime& buffer = buffers[static_cast<size_t>(buffer_of[root])];
-    buffer.last_step = std::max(buffer.last_step, step);
-  };
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    if (lifetimes[i].num_bytes == 0) continue;
+    buffers.push_back(lifetimes[i]);
+    offsets.push_back(&offsets_[i]);
+  }
   const auto take = [&](int64_t& offset, int64_t num_bytes, int step) {
     if (num_bytes == 0) return;
     buffers.push_back({num_bytes, step, step});
     offsets.push_back(&offset);
   };
 
-  for (size_t i = 0; i < nodes.size(); ++i) {
-    if (IsInput(nodes[i])) {  // keep their content from run to run
-      touch(static_cast<int32_t>(i), 0);
-      touch(static_cast<int32_t>(i), end);
-    }
-  }
+  std::map<int32_t, int64_t> workspaces, workspace_offsets;  // of a node, for all its steps
   for (int i = 0; i < end; ++i) {
     Step& step = steps_[static_cast<size_t>(i)];
-    touch(step.node, i);
-    for (Value input : nodes[static_cast<size_t>(step.node)].inputs) touch(input.id, i);
-    take(step.workspace_offset, step.workspace_bytes, i);
+    int64_t& workspace_bytes = workspaces[step.node];
+    workspace_bytes = std::max(workspace_bytes, step.workspace_bytes);
     if (step.gather < 0) continue;
     Gather& gather = gathers_[static_cast<size_t>(step.gather)];
     take(gather.rows_offset, gather.num_rows * gather.row_bytes(), i);
     take(gather.ids_offset, gather.num_rows * Info(DType::kI32).block_bytes, i);
     take(gather.pages_offset, gather.pages_bytes(), i);
   }
-  for (const Graph::Output& output : graph_.outputs()) touch(output.value.id, end);
+
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const auto [offset, is_first] = workspace_offsets.try_emplace(steps_[i].node, 0);
+    if (is_first) take(offset->second, workspaces[steps_[i].node], schedule_.TurnOf(i));
+  }
 
   layout_ = LayOutArena(buffers);
   for (size_t i = 0; i < buffers.size(); ++i) *offsets[i] = layout_.offsets[i];
+  for (Step& step : steps_) step.workspace_offset = workspace_offsets[step.node];
 }
 
 Status Program::PlaceWeights(const WeightBudget& budget) {

@@ -2,13 +2,16 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
 #include "devices/device.h"
 #include "formats/component_tensors.h"
 #include "graph/graph.h"
+#include "memory/chunk.h"
 #include "memory/layout.h"
 #include "memory/plan.h"
 #include "memory/transfers.h"
@@ -22,10 +25,10 @@ class Program {
  public:
   // One weight of the graph: where it is in the file and how it comes to memory.
   struct BoundWeight {
-    const TensorEntry* entry = nullptr;
-    DType dtype = DType::kF32;   // in memory; F32 where the device wants plain numbers
-    bool is_staged = false;      // WeightStream::Target
-    std::vector<int32_t> nodes;  // that declare it
+    const TensorEntry* entry = nullptr;  // of the rows that the node has
+    DType dtype = DType::kF32;           // in memory; F32 where the device wants plain numbers
+    bool is_staged = false;              // WeightStream::Target
+    std::vector<int32_t> nodes;          // that declare it
   };
 
   // A table of which only the rows that ids name are read, when the step comes: the step's op gets
@@ -40,16 +43,16 @@ class Program {
   };
 
   // One op of a run.
-  struct Step {
-    int32_t node = -1;
+  struct Step : ingot::Step {
     int64_t workspace_offset = 0, workspace_bytes = 0;  // in the arena
     int32_t gather = -1;                                // index in gathers()
   };
 
   // Joins the graph's weights with the file's tensors, all of them resident. kCorruption names the
   // file, the tensor, what was expected and what was found; kUnsupported an op that the device does
-  // not have.
-  static Result<Program> Compile(Graph graph, ComponentTensors tensors, const Device& device);
+  // not have. chunk_rows as ChunkTokens takes it: less memory, the same bits.
+  static Result<Program> Compile(Graph graph, ComponentTensors tensors, const Device& device,
+                                 int64_t chunk_rows = 0);
 
   // Memory for weights, and how often the program will run with it.
   struct WeightBudget {
@@ -70,6 +73,7 @@ class Program {
   const TransferPlan& transfers() const { return transfers_; }
   DType dtype(int32_t node) const { return dtypes_[static_cast<size_t>(node)]; }  // in memory
   const ValuePlace& place(int32_t node) const { return storage_.places[static_cast<size_t>(node)]; }
+  const Schedule& schedule() const { return schedule_; }
 
   // The one arena of a run: activations and workspaces, then the staging of weights, then the block
   // of weights (TransferPlan::Load::offset).
@@ -89,17 +93,20 @@ class Program {
   void FindWeightUses();
   Status CheckSupport(const Device& device);
   void LayOutActivations();
-  Result<const TensorEntry*> FindTensor(const Node& weight) const;
+  // The file's, or an entry in rows_ for the rows of it that the node has.
+  Result<const TensorEntry*> FindTensor(const Node& node);
 
   Graph graph_;
   ComponentTensors tensors_;
+  Schedule schedule_;  // of the nodes that run
   Storage storage_;
   std::vector<Step> steps_;
   std::vector<Gather> gathers_;
-  std::vector<BoundWeight> weights_;    // in the order of first use
-  std::vector<WeightUse> weight_uses_;  // of weights_
-  std::vector<DType> dtypes_;           // of every node, in memory
-  std::vector<int64_t> offsets_;        // of every root that is an activation
+  std::map<std::pair<uint64_t, int64_t>, TensorEntry> rows_;  // by offset and bytes
+  std::vector<BoundWeight> weights_;                          // in the order of first use
+  std::vector<WeightUse> weight_uses_;                        // of weights_
+  std::vector<DType> dtypes_;                                 // of every node, in memory
+  std::vector<int64_t> offsets_;                              // of every root that is an activation
   ArenaLayout layout_;
   TransferPlan transfers_;
 };

@@ -18,9 +18,11 @@ int64_t Product(const Shape& shape, int begin, int end) {
 
 class Assigner {
  public:
-  Assigner(const Graph& graph, const Device& device)
-      : nodes_(graph.nodes()),
+  Assigner(const Graph& graph, const Device& device, const Schedule& schedule)
+      : graph_(graph),
+        nodes_(graph.nodes()),
         device_(device),
+        schedule_(schedule),
         links_(nodes_.size()),
         is_output_(nodes_.size()),
         users_(nodes_.size()) {
@@ -67,6 +69,7 @@ class Assigner {
     return std::holds_alternative<T>(nodes_[node].op);
   }
   bool IsGiven(size_t node) const { return Is<op::Input>(node) || Is<op::Weight>(node); }
+  bool IsChunk(size_t node) const { return schedule_.is_chunk(static_cast<int32_t>(node)); }
   bool IsAligned(size_t node, int64_t num_elements) const {
     return NumBytes(nodes_[node].dtype, Shape{num_elements}) % kTensorAlignment == 0;
   }
@@ -123,6 +126,7 @@ class Assigner {
       const Shape& shape = nodes_[Index(input)].shape;
       if (!producer || *producer == concat || nodes_[*producer].dtype != node.dtype) return;
       if (std::ranges::count(producers, *producer) > 0 || !IsAligned(concat, offset)) return;
+      if (IsChunk(*producer) != IsChunk(concat)) return;
       Link part = {concat, offset};
       if (!is_contiguous) {
         part.num_columns = shape.back();
@@ -147,7 +151,9 @@ class Assigner {
     const size_t input = Index(nodes_[node].inputs[0]);
     const Shape& from = nodes_[input].shape;
     const ValuePlace place = Place(input);
-    if (Is<op::Weight>(static_cast<size_t>(place.root))) return {};
+    if (Is<op::Weight>(static_cast<size_t>(place.root)) || IsChunk(node) != IsChunk(input)) {
+      return {};
+    }
     const int64_t inner = Product(from, slice.axis + 1, from.rank());
     const int64_t offset = slice.begin * inner;
     if (!IsAligned(node, offset)) return {};
@@ -160,11 +166,19 @@ class Assigner {
   }
 
   void FindSteps() {
-    for (size_t i = 0; i < nodes_.size(); ++i) {
-      const bool is_view = IsGiven(i) || Is<op::Reshape>(i) ||
-                           (Is<op::Slice>(i) && links_[i].parent && !IsPart(i)) ||
+    turns_.assign(nodes_.size(), 0);
+    std::vector<int32_t> order;  // of a chunk, where nodes take turns
+    for (const Step& step : schedule_.steps) {
+      size_t& turn = turns_[static_cast<size_t>(step.node)];
+      if (turn > 0) continue;
+      order.push_back(step.node);
+      turn = order.size();
+    }
+    for (int32_t node : order) {
+      const auto i = static_cast<size_t>(node);
+      const bool is_view = (Is<op::Slice>(i) && links_[i].parent && !IsPart(i)) ||
                            std::ranges::count(is_spread_, i) > 0;
-      if (!is_view) storage_.steps.push_back(static_cast<int32_t>(i));
+      if (!is_view) storage_.steps.push_back(node);
     }
   }
   // A slice that a concatenation took is a copy into its part.
@@ -172,10 +186,10 @@ class Assigner {
 
   void ReuseOperands() {
     constexpr size_t kForever = std::numeric_limits<size_t>::max();
-    std::vector<size_t> last_use(nodes_.size(), 0);  // of a value itself, by an op that runs
+    std::vector<size_t> last_use(nodes_.size(), 0);  // turn of an op that runs, of a value itself
     for (int32_t step : storage_.steps) {
       const auto node = static_cast<size_t>(step);
-      for (Value input : nodes_[node].inputs) last_use[Index(input)] = node;
+      for (Value input : nodes_[node].inputs) last_use[Index(input)] = turns_[node];
     }
     for (size_t i = 0; i < nodes_.size(); ++i) {
       if (is_output_[i]) last_use[i] = kForever;
@@ -209,7 +223,31 @@ class Assigner {
     }
     for (size_t other = 0; other < nodes_.size(); ++other) {
       if (storage_.places[other].root != place.root || !Overlap(other, operand)) continue;
-      if (last_use[other] > node || (last_use[other] == node && other != operand)) return false;
+      const size_t turn = turns_[node];
+      if (last_use[other] > turn || (last_use[other] == turn && other != operand)) return false;
+    }
+    return IsChunk(node) == IsChunk(operand) && IsReadAtTheSameRows(node, operand);
+  }
+
+  // Whether the readers of `operand` in the group of `node` read only rows that it has not reached.
+  bool IsReadAtTheSameRows(size_t node, size_t operand) const {
+    const int32_t group = schedule_.group_of[node];
+    if (group < 0 || IsChunk(operand)) return true;
+    const auto at_row_0 = [&](int32_t reader, size_t input_idx) {
+      const RowsRead rows = FindRowsRead(graph_, reader, input_idx);
+      const int64_t offset = schedule_.offsets[static_cast<size_t>(reader)] - rows.shift;
+      return rows.by_rows ? std::optional(std::pair(rows.root, offset)) : std::nullopt;
+    };
+    const auto written =
+        at_row_0(static_cast<int32_t>(node), static_cast<size_t>(device_.AliasOf(nodes_[node].op)));
+    if (!written) return false;
+    for (int32_t reader : schedule_.groups[static_cast<size_t>(group)].nodes) {
+      const std::vector<Value>& inputs = nodes_[static_cast<size_t>(reader)].inputs;
+      for (size_t k = 0; k < inputs.size(); ++k) {
+        const size_t other = Index(inputs[k]);
+        if (storage_.places[other].root != storage_.places[operand].root) continue;
+        if (Overlap(other, operand) && at_row_0(reader, k) != written) return false;
+      }
     }
     return true;
   }
@@ -235,8 +273,11 @@ class Assigner {
     for (size_t i = 0; i < nodes_.size(); ++i) storage_.places.push_back(Place(i));
   }
 
+  const Graph& graph_;
   const std::vector<Node>& nodes_;
   const Device& device_;
+  const Schedule& schedule_;
+  std::vector<size_t> turns_;  // of every node, from 1
   std::vector<Link> links_;
   std::vector<bool> is_output_;
   std::vector<std::vector<User>> users_;
@@ -246,8 +287,8 @@ class Assigner {
 
 }  // namespace
 
-Storage AssignStorage(const Graph& graph, const Device& device) {
-  return Assigner(graph, device).Assign();
+Storage AssignStorage(const Graph& graph, const Device& device, const Schedule& schedule) {
+  return Assigner(graph, device, schedule).Assign();
 }
 
 }  // namespace ingot

@@ -6,6 +6,7 @@
 
 #include "devices/device.h"
 #include "graph/graph.h"
+#include "memory/chunk.h"
 
 namespace ingot {
 
@@ -19,7 +20,8 @@ struct ValuePlace {
 
 struct Storage {
   std::vector<ValuePlace> places;  // of every node
-  std::vector<int32_t> steps;      // nodes that run on the device, in order; others move no byte
+  std::vector<int32_t> steps;      // nodes that run on the device, in the schedule's order; others
+                                   // move no byte
 };
 
 // What costs nothing:
@@ -29,7 +31,10 @@ struct Storage {
 // - Slice, when it is one contiguous part, or along the last axis when all users read in runs. The
 //   parts of the two begin at multiples of kTensorAlignment.
 // - In place: an op writes over the operand that Device::AliasOf names, also over a view in runs,
-//   when no byte of it is read later. Never over inputs, weights and outputs.
-Storage AssignStorage(const Graph& graph, const Device& device);
+//   when no byte of it is read later; in a group of the schedule, when its other readers are at the
+//   same rows. Never over inputs, weights and outputs.
+// A chunk and a whole value are never in one buffer. Places are those of whole values
+// (Schedule::RowInBuffer).
+Storage AssignStorage(const Graph& graph, const Device& device, const Schedule& schedule);
 
 }  // namespace ingot

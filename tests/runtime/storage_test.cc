@@ -9,7 +9,7 @@ namespace ingot {
 namespace {
 
 size_t NumSteps(const Graph& graph, const Device& device) {
-  return AssignStorage(graph, device).steps.size();
+  return AssignStorage(graph, device, ChunkTokens(graph, 0)).steps.size();
 }
 
 TEST(Storage, TheStreamsOfADoubleBlockAreJoinedAndSplitWithoutACopy) {
@@ -18,7 +18,7 @@ TEST(Storage, TheStreamsOfADoubleBlockAreJoinedAndSplitWithoutACopy) {
   const Value joint = g.Concat({txt, img}, 1);
   g.MarkOutput("txt", g.Silu(g.Slice(joint, 1, 0, 16)));
   g.MarkOutput("img", g.Silu(g.Slice(joint, 1, 16, 64)));
-  const Storage storage = AssignStorage(g, WatchedDevice());
+  const Storage storage = AssignStorage(g, WatchedDevice(), ChunkTokens(g, 0));
   EXPECT_EQ(storage.steps.size(), 4u);  // the silus
   EXPECT_EQ(storage.places[static_cast<size_t>(img.id)].root, joint.id);
   EXPECT_EQ(storage.places[static_cast<size_t>(img.id)].offset, 16 * 64);
@@ -30,7 +30,7 @@ TEST(Storage, ColumnsAreViewsInRunsWhereAllUsersTakeThem) {
   const Value part = g.Slice(g.Slice(qkv, -1, 0, 128), -1, 64, 128);
   g.MarkOutput("y", g.Silu(g.Reshape(part, {1, 10, 4, 16})));
   WatchedDevice device;
-  const Storage storage = AssignStorage(g, device);
+  const Storage storage = AssignStorage(g, device, ChunkTokens(g, 0));
   EXPECT_EQ(storage.steps.size(), 2u);
   const ValuePlace& place = storage.places[static_cast<size_t>(part.id)];
   EXPECT_EQ(place.root, qkv.id);
@@ -58,7 +58,7 @@ TEST(Storage, AnOpWritesOverAnOperandThatDiesAndOverNoOther) {
   g.MarkOutput("d", g.Reshape(e, {2, 128}));
   const Value f = g.Silu(e);  // not over an output
   g.MarkOutput("f", f);
-  const Storage storage = AssignStorage(g, WatchedDevice());
+  const Storage storage = AssignStorage(g, WatchedDevice(), ChunkTokens(g, 0));
   const auto root = [&](Value value) { return storage.places[static_cast<size_t>(value.id)].root; };
   EXPECT_EQ(root(a), a.id);
   EXPECT_EQ(root(b), b.id);

@@ -56,10 +56,11 @@ void GoldenModel::ReadGolden(std::string_view name, TensorView out) const {
   INGOT_CHECK(file_->ReadTensor(golden, {out.data, static_cast<size_t>(out.num_bytes())}).ok());
 }
 
-NamedValues GoldenModel::Run(Graph graph, CpuKernels kernels, const NamedValues& inputs) const {
+NamedValues GoldenModel::Run(Graph graph, CpuKernels kernels, const NamedValues& inputs,
+                             int64_t chunk_rows) const {
   const std::unique_ptr<Device> device =
       Must(OpenCpuDevice({.num_threads = 1, .kernels = kernels, .target = {}}));
-  const Program program = Must(Program::Compile(std::move(graph), weights_, *device));
+  const Program program = Must(Program::Compile(std::move(graph), weights_, *device, chunk_rows));
   const auto execution = Must(Execution::Start(program, *device));
   for (const Node& node : program.graph().nodes()) {
     const auto* input = std::get_if<op::Input>(&node.op);

@@ -29,8 +29,9 @@ class GoldenModel {
   Value Input(Graph& g, const std::string& name) const;
 
   // The outputs of `graph` by `kernels`. Its inputs are those of `inputs`, and
-  // of the file where that has none of the name.
-  NamedValues Run(Graph graph, CpuKernels kernels, const NamedValues& inputs = {}) const;
+  // of the file where that has none of the name. chunk_rows: as Program::Compile.
+  NamedValues Run(Graph graph, CpuKernels kernels, const NamedValues& inputs = {},
+                  int64_t chunk_rows = 0) const;
 
   // Against the reference's tensors of the outputs' names, on the file's inputs.
   double ErrorOf(Graph graph, CpuKernels kernels) const;

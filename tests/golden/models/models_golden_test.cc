@@ -7,6 +7,8 @@
 #include "graph/passes/fuse.h"
 #include "graph/passes/hoist.h"
 #include "graph/passes/precision.h"
+#include "graph/passes/split.h"
+#include "memory/chunk.h"
 #include "models/clip/clip.h"
 #include "models/clip/names.h"
 #include "models/flux/flux.h"
@@ -115,6 +117,19 @@ TEST_F(FluxGolden, QuantizedToQ4_0AndQ8_0) {
   ExpectMatchesReference(quantized, BuildFlux(config, "dev"));
 }
 
+NamedValues PatternedInputs(const Graph& g) {
+  NamedValues inputs;
+  for (const Node& node : g.nodes()) {
+    const auto* input = std::get_if<op::Input>(&node.op);
+    if (input == nullptr) continue;
+    std::vector<float>& values = inputs[input->name];
+    for (int64_t i = 0; i < node.shape.num_elements(); ++i) {
+      values.push_back(static_cast<float>(i * 37 % 64) / 32.0f - 1.0f);
+    }
+  }
+  return inputs;
+}
+
 // The step's rows of an output of `hoisted` that has `num_steps` of them.
 std::vector<float> RowsOfStep(const std::vector<float>& values, size_t step, size_t num_steps) {
   const auto row = static_cast<ptrdiff_t>(values.size() / num_steps);
@@ -129,15 +144,7 @@ TEST_F(FluxGolden, HoistedGivesTheSameBitsAtEveryStep) {
   g.MarkOutput("velocity", Flux(g, config_, Scope(), in));
   const Hoisted cut =
       Hoist(g, {.varying = {"img"}, .stepwise = {"timesteps"}, .num_rows = std::ssize(timesteps)});
-  NamedValues inputs;
-  for (const Node& node : g.nodes()) {
-    const auto* input = std::get_if<op::Input>(&node.op);
-    if (input == nullptr) continue;
-    std::vector<float>& values = inputs[input->name];
-    for (int64_t i = 0; i < node.shape.num_elements(); ++i) {
-      values.push_back(static_cast<float>(i * 37 % 64) / 32.0f - 1.0f);
-    }
-  }
+  NamedValues inputs = PatternedInputs(g);
   for (const CpuKernels kernels : {CpuKernels::kReference, CpuKernels::kFast}) {
     inputs["timesteps"] = timesteps;
     const NamedValues hoisted = model_.Run(cut.hoisted, kernels, inputs);
@@ -155,6 +162,41 @@ TEST_F(FluxGolden, HoistedGivesTheSameBitsAtEveryStep) {
                 kFusedTolerance);
     }
   }
+}
+
+// Queries in blocks, MLPs and qkv by chunks of tokens; with text of 256 tokens also the joint
+// attention, whose rows go to two Linears.
+TEST_F(FluxGolden, ChunksOfTokensGiveTheSameBits) {
+  const GoldenModel quantized("flux_q4_q8.gguf", flux::CanonicalFluxName);
+  for (const GoldenModel* model : std::initializer_list<const GoldenModel*>{&model_, &quantized}) {
+    const flux::FluxConfig config = MustHave(flux::FluxConfigFromTensors(model->table()));
+    const DType dtype = model == &model_ ? DType::kF32 : DType::kQ4_0;
+    const auto dtype_of = [&](std::string_view) { return dtype; };
+    for (const int64_t txt_tokens : {256, 77}) {
+      Graph g;
+      const flux::FluxShape shape = {.txt_tokens = txt_tokens, .img_tokens = 600};
+      const flux::FluxInputs in = DeclareFluxInputs(g, config, shape);
+      g.MarkOutput("velocity", Flux(g, config, Scope(), in));
+      const NamedValues inputs = PatternedInputs(g);
+      for (const Precision precision : {Precision::kExact, Precision::kDefault, Precision::kFast}) {
+        const Graph fused = SetPrecision(Fuse(g), precision, dtype_of);
+        const Graph split = Split(fused);
+        const NamedValues whole = model->Run(fused, CpuKernels::kFast, inputs);
+        EXPECT_EQ(model->Run(split, CpuKernels::kFast, inputs), whole);
+        for (const int64_t chunk_rows : {256, 512}) {
+          EXPECT_FALSE(ChunkTokens(split, chunk_rows).groups.empty());
+          EXPECT_EQ(model->Run(split, CpuKernels::kFast, inputs, chunk_rows), whole)
+              << Name(precision) << ", chunks of " << chunk_rows << ", text of " << txt_tokens;
+        }
+      }
+    }
+  }
+  Graph g;
+  const flux::FluxShape shape = {.txt_tokens = 256, .img_tokens = 300};
+  g.MarkOutput("velocity", Flux(g, config_, Scope(), DeclareFluxInputs(g, config_, shape)));
+  const NamedValues inputs = PatternedInputs(g);
+  EXPECT_EQ(model_.Run(Split(Fuse(g)), CpuKernels::kReference, inputs, 256),
+            model_.Run(Fuse(g), CpuKernels::kReference, inputs));
 }
 
 TEST(T5Golden, BeyondTheLastPositionBucket) {
