@@ -10,11 +10,20 @@
 #include <filesystem>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <string>
 
 #include "base/status.h"
 
+struct stat;
+
 namespace ingot {
+
+// What a direct read is aligned to, in memory and in the file. No disk asks for more.
+inline constexpr int64_t kPageBytes = 4096;
+
+// Bytes of the whole pages of a file that hold [offset, offset + num_bytes).
+int64_t PagesBytes(uint64_t offset, int64_t num_bytes);
 
 // An open regular file. Thread-safe: reads carry their own position.
 class File {
@@ -27,7 +36,7 @@ class File {
   File& operator=(const File&) = delete;
 
   const std::string& path() const { return path_; }
-  uint64_t size_bytes() const { return size_bytes_; }
+  uint64_t size_bytes() const { return version_.size_bytes; }
 
   // Fills `out` from `offset`. kCorruption names the file when it ends before.
   Status Read(uint64_t offset, std::span<std::byte> out) const;
@@ -36,13 +45,32 @@ class File {
   // a weight file does not push the user's own files out of memory.
   Status ReadAndDrop(uint64_t offset, std::span<std::byte> out) const;
 
+  // Reads [offset, offset + num_bytes) past the page cache, from the disk into `pages`, with all of
+  // the first page and the last: offset stands at pages[offset % kPageBytes]. pages.size() is
+  // PagesBytes(offset, num_bytes). Reads and drops instead where the file system refuses or `pages`
+  // is not aligned to kPageBytes. Looks at `stop` every 4 MiB: kCancelled. kCorruption names the
+  // file when it ends before or was written to since it was opened. (A new file under its
+  // name is no fault: the opened one is whole, and read to its end.)
+  Status ReadPages(uint64_t offset, int64_t num_bytes, std::span<std::byte> pages,
+                   std::stop_token stop) const;
+
  private:
-  File(std::string path, int descriptor, uint64_t size_bytes)
-      : path_(std::move(path)), descriptor_(descriptor), size_bytes_(size_bytes) {}
+  // Of a file whose content was not touched both stay the same.
+  struct Version {
+    uint64_t size_bytes = 0;
+    int64_t modified_ns = 0;
+    friend bool operator==(const Version&, const Version&) = default;
+  };
+  File(std::string path, int descriptor, const Version& version);
+  static Version VersionOf(const struct stat& info);
+  Status CheckUnchanged() const;
+  Status EndOfFile(uint64_t offset, size_t num_bytes) const;
+  Status ReadPagesCached(uint64_t offset, std::span<std::byte> out, std::stop_token stop) const;
 
   std::string path_;
   int descriptor_;
-  uint64_t size_bytes_;
+  int direct_descriptor_;  // of the same file, past the page cache; -1 where there is no such way
+  Version version_;        // when it was opened
 };
 
 // Whole small file (vocabularies, JSON); refuses one above `max_bytes`.

@@ -1,11 +1,13 @@
 // A fixed set of threads that run the items of one loop at a time.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <stop_token>
 #include <thread>
 #include <vector>
 
@@ -23,6 +25,9 @@ class ThreadPool {
 
   size_t num_threads() const { return threads_.size() + 1; }
 
+  // Loops leave out the items that are left when `stop` is requested. Set between loops.
+  void set_stop(std::stop_token stop) { stop_ = std::move(stop); }
+
   // Runs body(item, thread_idx) for every item in [0, num_items) and returns
   // when all are done; thread_idx < num_threads() selects a scratch area.
   // Not reentrant: a body must not call ParallelFor of the same pool.
@@ -31,18 +36,25 @@ class ThreadPool {
 
  private:
   void Work(size_t thread_idx);
-  void RunItems(size_t thread_idx);
+  bool RunItem(size_t thread_idx);  // false when none was left
+  bool HasWork() const { return static_cast<uint32_t>(ticket_) != 0 || ends_; }
 
+  // The number of the loop above, the number of its items that nobody has taken below: who takes
+  // one by exchanging the whole knows that the loop is still the one it read, and that it cannot
+  // end before this item is done. So body_ and num_items_ need no lock.
+  std::atomic<uint64_t> ticket_ = 0;
+  std::atomic<size_t> num_done_ = 0;
+  const std::function<void(size_t, size_t)>* body_ = nullptr;
+  size_t num_items_ = 0;
+  std::stop_token stop_;
+
+  // Threads that have found nothing to do for a while sleep.
   std::mutex mutex_;
   std::condition_variable wake_;
   std::condition_variable done_;
-  // Guarded by mutex_.
-  const std::function<void(size_t, size_t)>* body_ = nullptr;
-  size_t num_items_ = 0;
-  size_t next_item_ = 0;
-  size_t num_running_ = 0;  // workers inside the current loop
-  uint64_t generation_ = 0;
-  bool stop_ = false;
+  std::atomic<size_t> num_sleeping_ = 0;
+  std::atomic<bool> caller_sleeps_ = false;
+  std::atomic<bool> ends_ = false;
 
   std::vector<std::thread> threads_;
 };

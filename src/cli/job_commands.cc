@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/json.h"
 #include "cli/models_dir.h"
+#include "cli/plan_view.h"
 #include "cli/progress_bar.h"
 #include "cli/threads.h"
 #include "engine/engine.h"
@@ -58,10 +59,12 @@ Result<Engine> OpenEngine(const JobFlags& flags) {
   return Engine::Open({.num_threads = num_threads});
 }
 
-Result<std::optional<int64_t>> MemoryBudget(const JobFlags& flags) {
-  if (flags.memory.empty()) return std::optional<int64_t>();
-  INGOT_ASSIGN_OR_RETURN(const int64_t num_bytes, ParseByteSize(flags.memory));
-  return std::optional(num_bytes);
+Result<BudgetFlags> ParseBudget(const JobFlags& flags) {
+  BudgetFlags budget;
+  if (!flags.memory.empty()) {
+    INGOT_ASSIGN_OR_RETURN(budget.memory_bytes, ParseByteSize(flags.memory));
+  }
+  return budget;
 }
 
 Json ToJson(const Job& job) {
@@ -88,20 +91,6 @@ Json ToJson(const Job& job) {
             {"vae", models.vae.path()}}}};
 }
 
-// predicted_s is null: this version does not predict time.
-Json ToJson(const Plan& plan) {
-  Json phases = Json::array();
-  for (const PhasePlan& phase : plan.phases) {
-    phases.push_back({{"name", phase.name},
-                      {"arena_bytes", phase.arena_bytes},
-                      {"max_live_bytes", phase.max_live_bytes},
-                      {"resident_bytes", phase.resident_bytes},
-                      {"streamed_bytes", phase.streamed_bytes},
-                      {"predicted_s", nullptr}});
-  }
-  return {{"peak_ram_bytes", plan.peak_ram_bytes()}, {"peak_vram_bytes", 0}, {"phases", phases}};
-}
-
 Json Measured(const JobResult& result) {
   Json phases = Json::array();
   for (const PhaseMeasure& phase : result.record.phases) {
@@ -116,20 +105,11 @@ Json Measured(const JobResult& result) {
       {"peak_ram_bytes", result.measured_peak_bytes}, {"peak_vram_bytes", 0}, {"phases", phases}};
 }
 
-void PrintPlan(const Job& job, const Plan& plan) {
-  std::printf("%s, %dx%d, %d steps, %s / %s\n\n", job.models.flux.path().c_str(), job.width,
+void PrintPlan(const Job& job, const Plan& plan, const Budget& budget) {
+  std::printf("%s, %dx%d, %d steps, %s / %s\n\n%s", job.models.flux.path().c_str(), job.width,
               job.height, job.steps, std::string(job.sampler->name).c_str(),
-              std::string(job.scheduler->label).c_str());
-  std::printf("%-10s %12s %12s %12s %12s\n", "phase", "activations", "weights", "read", "peak");
-  for (const PhasePlan& phase : plan.phases) {
-    std::printf(
-        "%-10s %12s %12s %12s %12s\n", phase.name.c_str(),
-        FormatByteSize(phase.arena_bytes).c_str(), FormatByteSize(phase.resident_bytes).c_str(),
-        FormatByteSize(phase.streamed_bytes).c_str(), FormatByteSize(phase.peak_bytes()).c_str());
-  }
-  std::printf("\npeak %s: the largest phase, %s carried between phases, %s for the process\n",
-              FormatByteSize(plan.peak_ram_bytes()).c_str(),
-              FormatByteSize(plan.carried_bytes).c_str(), FormatByteSize(plan.fixed_bytes).c_str());
+              std::string(job.scheduler->label).c_str(),
+              ShowPlan(plan, budget, TerminalColumns()).c_str());
 }
 
 void PrintResult(const Job& job, const JobResult& result) {
@@ -143,7 +123,7 @@ void PrintResult(const Job& job, const JobResult& result) {
 }  // namespace
 
 Status RunCommand(const JobFlags& flags, std::stop_token stop) {
-  INGOT_ASSIGN_OR_RETURN(const std::optional<int64_t> memory, MemoryBudget(flags));
+  INGOT_ASSIGN_OR_RETURN(const BudgetFlags budget_flags, ParseBudget(flags));
   INGOT_ASSIGN_OR_RETURN(Engine engine, OpenEngine(flags));
   INGOT_ASSIGN_OR_RETURN(const Job job, JobFromFlags(flags));
   const std::string output =
@@ -152,7 +132,7 @@ Status RunCommand(const JobFlags& flags, std::stop_token stop) {
     ProgressBar bar;
     return engine.Run(
         job, {.path = output,
-              .memory_bytes = memory,
+              .budget = budget_flags,
               .progress = [&](const JobProgress& p) { bar.Show(p.phase, p.step, p.num_steps); },
               .stop = stop});
   }();
@@ -173,14 +153,15 @@ Status RunCommand(const JobFlags& flags, std::stop_token stop) {
 }
 
 Status PlanCommand(const JobFlags& flags) {
-  INGOT_ASSIGN_OR_RETURN(const std::optional<int64_t> memory, MemoryBudget(flags));
+  INGOT_ASSIGN_OR_RETURN(const BudgetFlags budget_flags, ParseBudget(flags));
   INGOT_ASSIGN_OR_RETURN(const Engine engine, OpenEngine(flags));
   INGOT_ASSIGN_OR_RETURN(const Job job, JobFromFlags(flags));
-  INGOT_ASSIGN_OR_RETURN(const Plan plan, engine.PlanJob(job, memory));
+  INGOT_ASSIGN_OR_RETURN(const Plan plan, engine.PlanJob(job, budget_flags));
   if (flags.json) {
     PrintJson({{"job", ToJson(job)}, {"plan", ToJson(plan)}});
   } else {
-    PrintPlan(job, plan);
+    INGOT_ASSIGN_OR_RETURN(const Budget budget, engine.ReadBudget(budget_flags));
+    PrintPlan(job, plan, budget);
   }
   return {};
 }

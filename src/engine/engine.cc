@@ -1,12 +1,12 @@
 #include "engine/engine.h"
 
-#include <sys/resource.h>
-
 #include <future>
 
 #include "base/sha256.h"
 #include "base/stopwatch.h"
+#include "base/system_memory.h"
 #include "devices/cpu/cpu_device.h"
+#include "engine/refusal.h"
 #include "formats/png.h"
 #include "pipeline/infotext.h"
 
@@ -14,15 +14,6 @@ namespace ingot {
 namespace {
 
 namespace fs = std::filesystem;
-
-Status CheckBudget(const Plan& plan, std::optional<int64_t> memory_bytes) {
-  const int64_t peak = plan.peak_ram_bytes();
-  if (!memory_bytes || peak <= *memory_bytes) return {};
-  return OutOfBudget(
-      "memory: expected a plan of at most {} bytes, found one of {}: {} bytes short; "
-      "the cheapest change is --memory {}MiB or a smaller --size",
-      *memory_bytes, peak, peak - *memory_bytes, (peak >> 20) + 1);
-}
 
 // Makes the file and drops it: what cannot be saved is found before the work.
 Status CheckWritable(const fs::path& path) {
@@ -55,12 +46,6 @@ Result<SavedPicture> Save(const Picture& picture, const std::string& infotext,
   return SavedPicture{fs::absolute(path), Sha256(std::as_bytes(std::span(picture.pixels)))};
 }
 
-int64_t PeakResidentBytes() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return int64_t{usage.ru_maxrss} * 1024;
-}
-
 }  // namespace
 
 Result<Engine> Engine::Open(const EngineOptions& options) {
@@ -73,16 +58,39 @@ Result<Engine> Engine::Open(const EngineOptions& options) {
   return Engine(std::move(device));
 }
 
-Result<Plan> Engine::PlanJob(const Job& job, std::optional<int64_t> memory_bytes) const {
-  INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, FluxPipeline::Prepare(job, *device_));
-  INGOT_RETURN_IF_ERROR(CheckBudget(pipeline.plan(), memory_bytes));
+Result<FluxPipeline> Engine::Prepare(const Job& job, const BudgetFlags& flags) const {
+  INGOT_ASSIGN_OR_RETURN(const Budget budget, ReadBudget(flags));
+  const SmallestPeak smallest_peak = [&](const JobShape& shape) -> Result<int64_t> {
+    Job other = job;
+    other.width = shape.width;
+    other.height = shape.height;
+    other.batch = shape.batch;
+    INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, FluxPipeline::Prepare(other, *device_));
+    return pipeline.least_bytes();
+  };
+  INGOT_ASSIGN_OR_RETURN(FluxPipeline pipeline, FluxPipeline::Prepare(job, *device_));
+  const int64_t least = pipeline.least_bytes();
+  if (least > budget.ram_bytes) {
+    return RefuseJob({job.width, job.height, job.batch}, least, budget, smallest_peak);
+  }
+  INGOT_RETURN_IF_ERROR(pipeline.FitTo(*device_, budget.ram_bytes));
+  return pipeline;
+}
+
+Result<Budget> Engine::ReadBudget(const BudgetFlags& flags) const {
+  return ingot::ReadBudget(flags, std::nullopt);  // the CPU computes in RAM
+}
+
+Result<Plan> Engine::PlanJob(const Job& job, const BudgetFlags& flags) const {
+  INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, Prepare(job, flags));
   return pipeline.plan();
 }
 
 Result<JobResult> Engine::Run(const Job& job, const RunOptions& options) {
   INGOT_RETURN_IF_ERROR(CheckWritable(options.path));
-  INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, FluxPipeline::Prepare(job, *device_));
-  INGOT_RETURN_IF_ERROR(CheckBudget(pipeline.plan(), options.memory_bytes));
+  // Where the kernel refuses, the measured peak is that of the process's life.
+  static_cast<void>(ResetPeakMemory());
+  INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, Prepare(job, options.budget));
 
   // "Model hash" needs the whole file: read beside the work, at 1.5 GB/s and
   // more where the processor has SHA instructions.
@@ -107,7 +115,8 @@ Result<JobResult> Engine::Run(const Job& job, const RunOptions& options) {
     result.images.push_back(std::move(saved));
   }
   result.record.phases.push_back({.name = "save", .seconds = watch.seconds(), .step_s = {}});
-  result.measured_peak_bytes = PeakResidentBytes();
+  INGOT_ASSIGN_OR_RETURN(const ProcessMemory memory, ReadProcessMemory());
+  result.measured_peak_bytes = memory.peak_bytes;
   return result;
 }
 

@@ -19,6 +19,8 @@
 
 #include "base/status.h"
 #include "devices/device.h"
+#include "memory/budget.h"
+#include "memory/explain.h"
 #include "memory/plan.h"
 #include "pipeline/flux_pipeline.h"
 #include "pipeline/job.h"
@@ -34,8 +36,8 @@ struct EngineOptions {
 };
 
 struct RunOptions {
-  std::filesystem::path path;           // of the picture; with a batch "stem-SEED.png"
-  std::optional<int64_t> memory_bytes;  // kOutOfBudget before any work when the plan is larger
+  std::filesystem::path path;  // of the picture; with a batch "stem-SEED.png"
+  BudgetFlags budget = {};     // kOutOfBudget before any work when no plan fits
   ProgressCallback progress = {};
   std::stop_token stop = {};
 };
@@ -48,15 +50,19 @@ struct SavedPicture {
 struct JobResult {
   Record record;
   std::vector<SavedPicture> images;
-  int64_t measured_peak_bytes = 0;  // of the process, as the kernel reports it
+  int64_t measured_peak_bytes = 0;  // of the process during the job, as the kernel reports it
 };
 
 class Engine {
  public:
   static Result<Engine> Open(const EngineOptions& options);
 
-  // Headers only; no tensor is read. kOutOfBudget names the shortfall.
-  Result<Plan> PlanJob(const Job& job, std::optional<int64_t> memory_bytes) const;
+  // What a job may take if it starts now; the machine says what the flags leave open.
+  Result<Budget> ReadBudget(const BudgetFlags& flags) const;
+
+  // Headers only; no tensor is read. kOutOfBudget names the shortfall in bytes
+  // and what would fit (engine/refusal.h).
+  Result<Plan> PlanJob(const Job& job, const BudgetFlags& flags) const;
 
   // Every fault of files, headers and values is found before any work starts;
   // a picture appears under its name whole or not at all.
@@ -64,6 +70,7 @@ class Engine {
 
  private:
   explicit Engine(std::unique_ptr<Device> device) : device_(std::move(device)) {}
+  Result<FluxPipeline> Prepare(const Job& job, const BudgetFlags& flags) const;
 
   std::unique_ptr<Device> device_;
 };

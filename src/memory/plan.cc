@@ -10,4 +10,10 @@ int64_t Plan::peak_ram_bytes() const {
   return fixed_bytes + carried_bytes + largest_phase;
 }
 
+int64_t Plan::peak_vram_bytes() const {
+  int64_t peak = 0;
+  for (const PhasePlan& phase : phases) peak = std::max(peak, phase.vram_bytes);
+  return peak;
+}
+
 }  // namespace ingot

@@ -9,13 +9,23 @@
 namespace ingot {
 
 struct PhasePlan {
-  std::string name;            // "clip", "t5", "sampling", "decode", …
-  int64_t arena_bytes = 0;     // activations and workspace, as laid out
+  std::string name;            // "clip", "t5", "hoist", "sampling", "decode", …
+  int64_t arena_bytes = 0;     // activations and workspace, as laid out; staging of weights
   int64_t max_live_bytes = 0;  // lower bound of arena_bytes for this graph
-  int64_t resident_bytes = 0;  // weights in memory
-  int64_t streamed_bytes = 0;  // weights read from files during the phase
+  int64_t resident_bytes = 0;  // weights that stay
+  int64_t ring_bytes = 0;      // through which all others stream
+  int64_t num_runs = 1;
+  int64_t num_loads = 0;       // weights read in a run after the first
+  int64_t run_bytes = 0;       // that these have in the file
+  int64_t streamed_bytes = 0;  // weights read from files in all runs; rows of tables not counted
+  int64_t vram_bytes = 0;      // most the phase holds on a device with memory of its own
+  // Parts in which the phase is done one after the other, so that its arena is
+  // smaller: strips of the picture (decode), groups of steps (hoist), chunks of
+  // tokens (all others).
+  int num_parts = 1;
+  std::optional<double> predicted_s;
 
-  int64_t peak_bytes() const { return arena_bytes + resident_bytes; }
+  int64_t peak_bytes() const { return arena_bytes + resident_bytes + ring_bytes; }
 };
 
 // Phases run one after the other and share nothing but `carried_bytes`.
@@ -23,8 +33,10 @@ struct Plan {
   std::vector<PhasePlan> phases;
   int64_t fixed_bytes = 0;    // the process itself: code, tables, stacks, vocabularies
   int64_t carried_bytes = 0;  // embeddings, latents and pictures kept between phases
+  int num_steps = 0;          // of one picture
 
   int64_t peak_ram_bytes() const;
+  int64_t peak_vram_bytes() const;
 };
 
 }  // namespace ingot

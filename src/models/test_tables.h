@@ -1,7 +1,9 @@
-// The weights that a graph asks for, as a table; for tests of networks.
+// What a graph is made of: its weights as a table, its ops; for tests of networks.
 #pragma once
 
+#include <map>
 #include <string>
+#include <string_view>
 
 #include "base/check.h"
 #include "graph/graph.h"
@@ -36,6 +38,15 @@ inline TensorTable WithTensor(const TensorTable& table, const std::string& name,
     if (other != name) changed.Add(other, info);
   }
   return changed;
+}
+
+// How often each op stands in `graph`; inputs and weights left out.
+inline std::map<std::string_view, int> CountOps(const Graph& graph) {
+  std::map<std::string_view, int> counts;
+  for (const Node& node : graph.nodes()) {
+    if (!node.inputs.empty()) ++counts[op::Name(node.op)];
+  }
+  return counts;
 }
 
 }  // namespace ingot

@@ -1,91 +1,85 @@
 #include "runtime/execution.h"
 
 #include <algorithm>
-#include <cmath>
+#include <cstring>
+#include <numeric>
 
-#include "tensor/codec.h"
+#include "base/stopwatch.h"
 
 namespace ingot {
-namespace {
 
-// Reads a tensor that is wanted as F32: pieces through a fixed buffer, so that
-// a conversion needs no second copy of the tensor.
-Status ReadAsF32(const TensorFile& file, const TensorEntry& entry, std::span<float> out) {
-  const DTypeInfo& info = Info(entry.dtype);
-  const int64_t piece_blocks = std::max<int64_t>(1, (256 << 10) / info.block_bytes);
-  std::vector<std::byte> piece(static_cast<size_t>(piece_blocks * info.block_bytes));
-  const int64_t num_blocks = entry.num_bytes / info.block_bytes;
-  for (int64_t block = 0; block < num_blocks; block += piece_blocks) {
-    const int64_t count = std::min(piece_blocks, num_blocks - block);
-    const auto bytes = std::span(piece).first(static_cast<size_t>(count * info.block_bytes));
-    INGOT_RETURN_IF_ERROR(file.file().ReadAndDrop(
-        entry.offset + static_cast<uint64_t>(block * info.block_bytes), bytes));
-    DequantizeRow(entry.dtype, bytes.data(), out.data() + block * info.block_elements,
-                  count * info.block_elements);
-  }
-  if (entry.scale != 1.0f) {
-    for (float& value : out) value *= entry.scale;
-  }
-  return {};
-}
-
-Status CancelledBy(std::stop_token stop) {
-  return stop.stop_requested() ? Cancelled("cancelled by the caller") : Status();
-}
-
-}  // namespace
-
-Result<Execution> Execution::Load(const Program& program, Device& device, std::stop_token stop) {
-  Execution execution(program, device);
-  INGOT_ASSIGN_OR_RETURN(execution.activations_, device.Allocate(program.arena_bytes()));
-  INGOT_ASSIGN_OR_RETURN(execution.weights_, device.Allocate(program.weight_bytes()));
-  execution.PlaceViews();
-  INGOT_RETURN_IF_ERROR(execution.LoadWeights(stop));
-  execution.PrepareCalls();
+Result<std::unique_ptr<Execution>> Execution::Start(const Program& program, Device& device) {
+  std::unique_ptr<Execution> execution(new Execution(program, device));
+  INGOT_ASSIGN_OR_RETURN(execution->arena_, device.Allocate(program.arena_bytes()));
+  execution->targets_ = execution->PlaceWeights();
+  execution->PlaceViews();
+  execution->PrepareCalls();
+  const std::span staging = execution->arena_->bytes().subspan(
+      static_cast<size_t>(program.staging_offset()), WeightStream::kStagingBytes);
+  execution->stream_ = std::make_unique<WeightStream>(*program.tensors().file, program.transfers(),
+                                                      execution->targets_, staging);
   return execution;
+}
+
+std::vector<WeightStream::Target> Execution::PlaceWeights() {
+  std::vector<WeightStream::Target> targets;
+  for (size_t i = 0; i < program_->weights().size(); ++i) {
+    const Program::BoundWeight& weight = program_->weights()[i];
+    const int64_t offset = program_->weights_offset() + program_->transfers().loads[i].offset;
+    const uint64_t in_page = weight.is_staged ? 0 : weight.entry->offset % uint64_t{kPageBytes};
+    targets.push_back({.entry = weight.entry,
+                       .dtype = weight.dtype,
+                       .data = at(offset) + in_page,
+                       .is_staged = weight.is_staged});
+  }
+  return targets;
 }
 
 void Execution::PlaceViews() {
   const std::vector<Node>& nodes = program_->graph().nodes();
-  views_.resize(nodes.size());
-  scales_.assign(nodes.size(), 1.0f);
-  for (const Program::BoundWeight& weight : program_->weights()) {
-    for (int32_t node : weight.nodes) {
-      views_[static_cast<size_t>(node)] = {weight.dtype, weight.entry->shape,
-                                           weights_->bytes().data() + weight.offset};
-      // A scale that ReadAsF32 has already applied is gone.
-      if (weight.dtype == weight.entry->dtype && weight.dtype != DType::kF32) {
-        scales_[static_cast<size_t>(node)] = weight.entry->scale;
+  std::vector<std::byte*> data(nodes.size(), nullptr);  // of every root
+  std::vector<float> scales(nodes.size(), 1.0f);
+  for (size_t i = 0; i < targets_.size(); ++i) {
+    for (int32_t node : program_->weights()[i].nodes) {
+      data[static_cast<size_t>(node)] = targets_[i].data;
+      // The scale of a weight in F32 has been applied to it.
+      if (targets_[i].dtype != DType::kF32) {
+        scales[static_cast<size_t>(node)] = targets_[i].entry->scale;
       }
     }
   }
   for (size_t i = 0; i < nodes.size(); ++i) {
-    if (views_[i].data != nullptr) continue;
-    const auto root = static_cast<size_t>(program_->Root(static_cast<int32_t>(i)));
-    const int64_t offset = program_->activation_offset(static_cast<int32_t>(i));
-    std::byte* data = offset < 0 ? views_[root].data : activations_->bytes().data() + offset;
-    views_[i] = {offset < 0 ? views_[root].dtype : nodes[i].dtype, nodes[i].shape, data};
-    scales_[i] = scales_[root];
+    const auto node = static_cast<int32_t>(i);
+    const ValuePlace& place = program_->place(node);
+    const auto root = static_cast<size_t>(place.root);
+    const int64_t offset = program_->activation_offset(place.root);
+    if (data[root] == nullptr && offset >= 0) data[root] = at(offset);
+    const DType dtype = program_->dtype(node);
+    views_.push_back(
+        {.dtype = dtype,
+         .shape = nodes[i].shape,
+         .data = place.offset == 0 ? data[root] : data[root] + NumBytes(dtype, Shape{place.offset}),
+         .run_elements = place.run_elements,
+         .run_stride = place.run_stride});
+    scales_.push_back(scales[root]);
   }
 }
 
-Status Execution::LoadWeights(std::stop_token stop) {
-  const TensorFile& file = *program_->tensors().file;
-  // In file order: reading ahead works, and a disk's head moves once.
-  std::vector<const Program::BoundWeight*> by_offset;
-  for (const auto& weight : program_->weights()) by_offset.push_back(&weight);
-  std::sort(by_offset.begin(), by_offset.end(),
-            [](const auto* a, const auto* b) { return a->entry->offset < b->entry->offset; });
-  for (const Program::BoundWeight* weight : by_offset) {
-    INGOT_RETURN_IF_ERROR(CancelledBy(stop));
-    const TensorView& view = views_[static_cast<size_t>(weight->nodes.front())];
-    const bool as_is = weight->dtype == weight->entry->dtype &&
-                       (weight->dtype != DType::kF32 || weight->entry->scale == 1.0f);
-    const auto num_bytes = static_cast<size_t>(view.num_bytes());
-    INGOT_RETURN_IF_ERROR(as_is ? file.ReadTensor(*weight->entry, {view.data, num_bytes})
-                                : ReadAsF32(file, *weight->entry, view.As<float>()));
+ConstTensorView Execution::Operand(const Program::Step& step, size_t input_idx) const {
+  const auto node = static_cast<size_t>(
+      program_->graph().nodes()[static_cast<size_t>(step.node)].inputs[input_idx].id);
+  ConstTensorView operand = views_[node];
+  operand.scale = scales_[node];
+  if (step.gather < 0) return operand;
+  const Program::Gather& gather = program_->gathers()[static_cast<size_t>(step.gather)];
+  if (input_idx == 0) {
+    operand.data = at(gather.ids_offset);
+  } else {
+    operand.data = at(gather.rows_offset);
+    operand.shape[0] = gather.num_rows;
+    operand.scale = gather.table->scale;
   }
-  return {};
+  return operand;
 }
 
 void Execution::PrepareCalls() {
@@ -93,19 +87,14 @@ void Execution::PrepareCalls() {
   size_t num_operands = 0;
   for (const Node& node : nodes) num_operands += node.inputs.size();
   operands_.reserve(num_operands);
-  const std::span workspace =
-      activations_->bytes().subspan(static_cast<size_t>(program_->workspace_offset()),
-                                    static_cast<size_t>(program_->workspace_bytes()));
-  for (size_t i = 0; i < nodes.size(); ++i) {
-    const Node& node = nodes[i];
-    if (node.inputs.empty() || std::holds_alternative<op::Reshape>(node.op)) continue;
+  for (const Program::Step& step : program_->steps()) {
+    const auto node = static_cast<size_t>(step.node);
     const size_t first = operands_.size();
-    for (Value input : node.inputs) {
-      ConstTensorView operand = views_[static_cast<size_t>(input.id)];
-      operand.scale = scales_[static_cast<size_t>(input.id)];
-      operands_.push_back(operand);
-    }
-    calls_.push_back({&node.op, std::span(operands_).subspan(first), views_[i], workspace});
+    for (size_t k = 0; k < nodes[node].inputs.size(); ++k) operands_.push_back(Operand(step, k));
+    calls_.push_back({&nodes[node].op,
+                      std::span(operands_).subspan(first),
+                      views_[node],
+                      {at(step.workspace_offset), static_cast<size_t>(step.workspace_bytes)}});
   }
 }
 
@@ -123,10 +112,52 @@ ConstTensorView Execution::Output(std::string_view name) const {
 }
 
 Status Execution::Run(std::stop_token stop) {
-  for (const OpCall& call : calls_) {
-    INGOT_RETURN_IF_ERROR(CancelledBy(stop));
-    INGOT_RETURN_IF_ERROR(device_->Run(call, stop));
+  for (size_t i = 0; i < calls_.size(); ++i) {
+    const int step = static_cast<int>(i);
+    if (stop.stop_requested()) return Cancelled("cancelled by the caller");
+    INGOT_RETURN_IF_ERROR(stream_->Wait(step, stop));
+    if (program_->steps()[i].gather >= 0) {
+      INGOT_RETURN_IF_ERROR(GatherRows(program_->steps()[i], stop));
+    }
+    INGOT_RETURN_IF_ERROR(device_->Run(calls_[i], stop));
+    stream_->Done(step);
   }
+  return {};
+}
+
+// A row that was asked for before (padding) is copied.
+Status Execution::GatherRows(const Program::Step& step, std::stop_token stop) {
+  const Stopwatch watch;
+  const Program::Gather& gather = program_->gathers()[static_cast<size_t>(step.gather)];
+  const Node& node = program_->graph().nodes()[static_cast<size_t>(step.node)];
+  const auto ids = ConstTensorView(views_[static_cast<size_t>(node.inputs[0].id)]).As<int32_t>();
+  const auto row_bytes = static_cast<size_t>(gather.row_bytes());
+  auto* new_ids = reinterpret_cast<int32_t*>(at(gather.ids_offset));
+  std::iota(new_ids, new_ids + ids.size(), 0);
+  void* pages = at(gather.pages_offset);
+  size_t room = static_cast<size_t>(gather.pages_bytes());
+  std::align(kPageBytes, room - kPageBytes, pages, room);
+
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] < 0 || ids[i] >= gather.table->shape[0]) {
+      return InvalidArgument("{}: expected an index below {}, found {}", gather.table->name,
+                             gather.table->shape[0], ids[i]);
+    }
+    std::byte* row = at(gather.rows_offset) + i * row_bytes;
+    const auto same = static_cast<size_t>(std::ranges::find(ids, ids[i]) - ids.begin());
+    if (same < i) {
+      std::memcpy(row, at(gather.rows_offset) + same * row_bytes, row_bytes);
+      continue;
+    }
+    const uint64_t offset = gather.table->offset + static_cast<uint64_t>(ids[i]) * row_bytes;
+    const std::span read = {static_cast<std::byte*>(pages),
+                            static_cast<size_t>(PagesBytes(offset, gather.row_bytes()))};
+    INGOT_RETURN_IF_ERROR(
+        program_->tensors().file->file().ReadPages(offset, gather.row_bytes(), read, stop));
+    std::memcpy(row, read.data() + offset % uint64_t{kPageBytes}, row_bytes);
+    gathered_bytes_ += gather.row_bytes();
+  }
+  gather_s_ += watch.seconds();
   return {};
 }
 

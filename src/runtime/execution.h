@@ -1,4 +1,4 @@
-// A program in memory: its arena, its weights, and runs of its graph.
+// A program in memory: its arena, its weights on their way, and runs of its graph.
 #pragma once
 
 #include <memory>
@@ -9,38 +9,55 @@
 #include "base/status.h"
 #include "devices/device.h"
 #include "runtime/program.h"
+#include "runtime/weight_stream.h"
 
 namespace ingot {
 
-// Takes what the program's plan says, when it is made, and nothing after; gives
-// all of it back when it goes. Program and device must outlive it.
+// Takes what the program's plan says, in one arena, when it is made, and nothing after; gives all
+// of it back when it goes. Program and device must outlive it.
 class Execution {
  public:
-  // Allocates, then reads every weight. kCancelled when `stop` is requested.
-  static Result<Execution> Load(const Program& program, Device& device, std::stop_token stop);
+  // Allocates, and starts to read the weights.
+  static Result<std::unique_ptr<Execution>> Start(const Program& program, Device& device);
+  Execution(const Execution&) = delete;
+  Execution& operator=(const Execution&) = delete;
 
   // Written by the caller before a run; keeps its content until then.
   TensorView Input(std::string_view name);
   // Content is that of the last run.
   ConstTensorView Output(std::string_view name) const;
 
-  // Runs the graph once. kCancelled when `stop` is requested: looked at between ops.
+  // Runs the graph once, each op as soon as its weights are there. kCancelled when `stop` is
+  // requested: looked at inside reads and ops. kCorruption and kUnavailable name the weights' file.
+  // After an error the execution is of no more use.
   Status Run(std::stop_token stop);
+
+  // So far, the rows of tables included.
+  int64_t streamed_bytes() const { return stream_->streamed_bytes() + gathered_bytes_; }
+  double stalled_s() const {
+    return stream_->stalled_s() + gather_s_;
+  }  // ops that waited for reads
 
  private:
   Execution(const Program& program, Device& device) : program_(&program), device_(&device) {}
-  Status LoadWeights(std::stop_token stop);
+  std::byte* at(int64_t offset) const { return arena_->bytes().data() + offset; }
   void PlaceViews();
+  std::vector<WeightStream::Target> PlaceWeights();
   void PrepareCalls();
+  ConstTensorView Operand(const Program::Step& step, size_t input_idx) const;
+  Status GatherRows(const Program::Step& step, std::stop_token stop);
 
   const Program* program_;
   Device* device_;
-  std::unique_ptr<Arena> activations_;
-  std::unique_ptr<Arena> weights_;
+  std::unique_ptr<Arena> arena_;
   std::vector<TensorView> views_;          // of every node
   std::vector<float> scales_;              // ConstTensorView::scale of every node
   std::vector<ConstTensorView> operands_;  // of all calls, one after the other
-  std::vector<OpCall> calls_;
+  std::vector<OpCall> calls_;              // of all steps
+  int64_t gathered_bytes_ = 0;
+  double gather_s_ = 0;
+  std::vector<WeightStream::Target> targets_;
+  std::unique_ptr<WeightStream> stream_;  // last: writes into the arena
 };
 
 // Whether every value is finite: no NaN, no infinity.

@@ -92,25 +92,80 @@ class PoisonedMemory {
   std::unique_ptr<Arena> arena_;
 };
 
-std::vector<float> Run(Device& device, const Case& test) {
+enum class Layout { kContiguous, kRuns, kInPlace };
+
+// Poison behind each run: rows lie at odd multiples of 4 bytes.
+constexpr int64_t kGapElements = 19;
+
+// The bytes of an operand in runs of `row_bytes`.
+std::vector<std::byte> InRuns(const std::vector<std::byte>& bytes, size_t row_bytes) {
+  std::vector<std::byte> runs;
+  for (size_t begin = 0; begin < bytes.size(); begin += row_bytes) {
+    const auto row = bytes.begin() + static_cast<std::ptrdiff_t>(begin);
+    runs.insert(runs.end(), row, row + static_cast<std::ptrdiff_t>(row_bytes));
+    for (size_t i = 0; i < kGapElements * sizeof(float); ++i) runs.push_back(kPoison[i % 4]);
+  }
+  return runs;
+}
+
+// The length of the runs in which operand `idx` (the output: the number of inputs) is passed;
+// 0: contiguous.
+int64_t RunElements(const Device& device, const Case& test, size_t idx, Layout layout) {
+  if (layout != Layout::kRuns || test.row_elements.empty()) return 0;
+  const int input_idx = idx == test.inputs.size() ? -1 : static_cast<int>(idx);
+  return device.AcceptsRuns(test.op, input_idx) ? test.row_elements[idx] : 0;
+}
+
+std::vector<float> Run(Device& device, const Case& test, Layout layout = Layout::kContiguous) {
   std::vector<Shape> shapes;
   std::vector<DType> dtypes;
   std::vector<ConstTensorView> inputs;
-  for (const Operand& input : test.inputs) {
+  std::vector<std::vector<std::byte>> in_runs(test.inputs.size());
+  for (size_t i = 0; i < test.inputs.size(); ++i) {
+    const Operand& input = test.inputs[i];
     shapes.push_back(input.shape);
     dtypes.push_back(input.dtype);
     inputs.push_back({input.dtype, input.shape, input.bytes.data() + input.offset, input.scale});
+    const int64_t run = RunElements(device, test, i, layout);
+    if (run == 0) continue;
+    in_runs[i] = InRuns(input.bytes, static_cast<size_t>(NumBytes(input.dtype, {run})));
+    inputs[i].data = in_runs[i].data();
+    inputs[i].run_elements = run;
+    inputs[i].run_stride = run + kGapElements;
   }
   const Shape shape = op::InferShape(test.op, shapes);
-  const OpSignature signature{&test.op, shapes, dtypes, shape, DType::kF32};
+  const OpSignature signature{&test.op, shapes, dtypes, shape, test.output_dtype};
   EXPECT_TRUE(device.Supports(signature).ok()) << device.Supports(signature).message();
-  PoisonedMemory memory(device, NumBytes(DType::kF32, shape), device.WorkspaceBytes(signature));
-  const TensorView output{DType::kF32, shape, memory.output().data()};
+
+  const int64_t run = RunElements(device, test, test.inputs.size(), layout);
+  const int64_t row = run > 0 ? run : shape.num_elements();
+  const int64_t stride = run > 0 ? run + kGapElements : row;
+  const int64_t num_rows = shape.num_elements() / row;
+  const DType dtype = test.output_dtype;
+  PoisonedMemory memory(device, NumBytes(dtype, {num_rows * stride}),
+                        device.WorkspaceBytes(signature));
+  TensorView output{dtype, shape, memory.output().data()};
+  if (run > 0) output.run_elements = run, output.run_stride = stride;
+  const int alias = device.AliasOf(test.op);
+  if (layout == Layout::kInPlace && alias >= 0) {
+    const std::vector<std::byte>& bytes = test.inputs[static_cast<size_t>(alias)].bytes;
+    std::copy(bytes.begin(), bytes.end(), memory.output().begin());
+    inputs[static_cast<size_t>(alias)].data = memory.output().data();
+  }
   const Status status = device.Run({&test.op, inputs, output, memory.workspace()}, {});
   EXPECT_TRUE(status.ok()) << status.message();
   EXPECT_TRUE(memory.GuardsAreIntact());
-  const std::span<const float> values = output.As<float>();
-  return {values.begin(), values.end()};
+
+  std::vector<float> values(static_cast<size_t>(shape.num_elements()));
+  const std::byte* bytes = memory.output().data();
+  const int64_t row_bytes = NumBytes(dtype, {row}), stride_bytes = NumBytes(dtype, {stride});
+  for (int64_t i = 0; i < num_rows; ++i, bytes += stride_bytes) {
+    DequantizeRow(dtype, bytes, values.data() + i * row, row);
+    for (int64_t gap = row_bytes; gap < stride_bytes; gap += sizeof kPoison) {
+      EXPECT_EQ(std::memcmp(bytes + gap, kPoison, sizeof kPoison), 0) << "written beside row " << i;
+    }
+  }
+  return values;
 }
 
 // Largest |a - b| over the largest |b|; infinite where one of them is NaN.
@@ -147,11 +202,15 @@ std::vector<float> RunFast(const Case& test) {
   return Run(*device, test);
 }
 
+std::vector<float> RunReference(const Case& test) {
+  const auto device = OpenDevice({.kernels = CpuKernels::kReference, .target = {}});
+  INGOT_CHECK(device != nullptr);
+  return Run(*device, test);
+}
+
 void ExpectConforms(const Case& test) {
   SCOPED_TRACE(test.name);
-  const auto reference = OpenDevice({.kernels = CpuKernels::kReference, .target = {}});
-  ASSERT_NE(reference, nullptr);
-  const std::vector<float> expected = Run(*reference, test);
+  const std::vector<float> expected = RunReference(test);
   std::vector<float> first;
   for (const char* target : {"AVX2", "AVX3", "AVX3_DL"}) {
     for (size_t num_threads : {1, 2, 5}) {
@@ -163,6 +222,12 @@ void ExpectConforms(const Case& test) {
       if (first.empty()) first = found;
       EXPECT_EQ(std::memcmp(found.data(), first.data(), found.size() * sizeof(float)), 0)
           << "other bits at " << num_threads << " threads";
+      if (num_threads != 2) continue;
+      for (Layout layout : {Layout::kRuns, Layout::kInPlace}) {
+        const std::vector<float> other = Run(*device, test, layout);
+        EXPECT_EQ(std::memcmp(other.data(), first.data(), other.size() * sizeof(float)), 0)
+            << "other bits " << (layout == Layout::kRuns ? "in runs" : "in place");
+      }
     }
   }
 }

@@ -30,14 +30,20 @@ struct Case {
   std::vector<Operand> inputs;
   // Largest |fast - reference| over the largest |reference|.
   double tolerance = 0.0;
+  // Elements of a row of each operand, the output's last; where they are given, the views that the
+  // device takes in runs are also passed so.
+  std::vector<int64_t> row_elements;
+  DType output_dtype = DType::kF32;
 };
 
-// Output of the fast kernels on one thread.
+// Output of the fast kernels on one thread, and of the reference kernels.
 std::vector<float> RunFast(const Case& test);
+std::vector<float> RunReference(const Case& test);
 
 // Facts: the fast kernels are within the tolerance of the reference kernels; every thread count in
 // {1, 2, 5} and every x86 level of this machine gives the same bits; all of the output is written,
-// none of the poison (NaN) in it or in the workspace is read, and nothing is written beyond them.
+// none of the poison (NaN) in it or in the workspace is read, and nothing is written beyond them;
+// views in runs and an output in the place of the operand that the device names change no bit.
 void ExpectConforms(const Case& test);
 
 }  // namespace ingot::conformance

@@ -42,6 +42,22 @@ TEST(NormConformance, GroupHoldsForSmallAndLargeGroups) {
   }
 }
 
+TEST(NormConformance, GroupStatsHoldForF32AndF16) {
+  for (DType dtype : {DType::kF32, DType::kF16}) {
+    for (int64_t size : {1, 31, 33, 90}) {
+      const Operand x = RandomOperand(dtype, {2, size, size + 1, 36}, 1);
+      ExpectConforms({Shape({size, size + 1}).ToString(),
+                      op::GroupNormStats{.num_groups = 6, .eps = 1e-3f},
+                      {x},
+                      kTolerance});
+      ExpectConforms({Shape({size, size + 1}).ToString(),
+                      op::GroupNorm{.num_groups = 6, .eps = 1e-3f},
+                      {x, Floats({36}, 2), Floats({36}, 3)},
+                      kTolerance});
+    }
+  }
+}
+
 // A mean 1000 times the deviation: sums of x^2 would have lost all digits.
 TEST(NormConformance, HoldsForALargeMean) {
   Operand x = Floats({1, 100, 100, 4}, 1);

@@ -1,18 +1,53 @@
 // Rotary turns and T5's position bias against their reference.
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "harness.h"
 
 namespace ingot::conformance {
 namespace {
 
+const Shape kShapes[] = {{1, 5, 3, 6}, {2, 7, 3, 16}, {2, 200, 2, 128}};
+
+Operand TableFor(const Shape& x) {
+  return RandomOperand(DType::kF32, {x[0], x[1], x[3] / 2, 2}, 2);
+}
+
 TEST(PositionConformance, RopeHolds) {
-  for (const Shape& x : {Shape({1, 5, 3, 6}), Shape({2, 7, 3, 16}), Shape({2, 200, 2, 128})}) {
+  for (const Shape& x : kShapes) {
+    const int64_t row = x[2] * x[3];
     ExpectConforms({x.ToString(),
                     op::Rope{},
-                    {RandomOperand(DType::kF32, x, 1),
-                     RandomOperand(DType::kF32, {x[0], x[1], x[3] / 2, 2}, 2)},
-                    1.2e-7});  // two roundings of 2^-24
+                    {RandomOperand(DType::kF32, x, 1), TableFor(x)},
+                    1.2e-7,  // two roundings of 2^-24
+                    {row, 0, row}});
+  }
+}
+
+TEST(PositionConformance, RmsNormRopeHolds) {
+  for (const Shape& x : kShapes) {
+    const int64_t row = x[2] * x[3];
+    ExpectConforms(
+        {x.ToString(),
+         op::RmsNormRope{.eps = 1e-6f},
+         {RandomOperand(DType::kF32, x, 1), RandomOperand(DType::kF32, {x[3]}, 3), TableFor(x)},
+         4e-7,  // four roundings, and the sum of squares
+         {row, 0, 0, row}});
+  }
+}
+
+TEST(PositionConformance, RmsNormRopeHasTheBitsOfNormThenRope) {
+  for (const Shape& shape : kShapes) {
+    const Operand x = RandomOperand(DType::kF32, shape, 1);
+    const Operand weight = RandomOperand(DType::kF32, {shape[3]}, 3);
+    const std::vector<float> norm =
+        RunFast({"norm", op::RmsNorm{.eps = 1e-6f}, {x, weight}, 0.0, {}});
+    Operand normal = x;
+    std::memcpy(normal.bytes.data(), norm.data(), normal.bytes.size());
+    EXPECT_EQ(
+        RunFast({"rope", op::Rope{}, {normal, TableFor(shape)}, 0.0, {}}),
+        RunFast({"fused", op::RmsNormRope{.eps = 1e-6f}, {x, weight, TableFor(shape)}, 0.0, {}}));
   }
 }
 

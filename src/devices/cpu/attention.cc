@@ -1,251 +1,209 @@
 #include "devices/cpu/attention.h"
 
 #include <algorithm>
-#include <limits>
+#include <functional>
 
-// Compiles the code below once per SIMD target.
-#undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "devices/cpu/attention.cc"
-#include <hwy/foreach_target.h>  // IWYU pragma: keep
+#include "base/check.h"
+#include "devices/cpu/attention_f32.h"
+#include "devices/cpu/attention_int.h"
 
-#include "devices/cpu/simd-inl.h"
-
-#ifndef INGOT_DEVICES_CPU_ATTENTION_ONCE_
-#define INGOT_DEVICES_CPU_ATTENTION_ONCE_
 namespace ingot::cpu {
 namespace {
 
-// Queries of a block: two zmm or four ymm. Twice as many would halve the reads
-// of K and V, but the scores would leave L2 beyond 4096 keys.
-constexpr size_t kBlock = 32;
+// Room for the packed keys and values of a group of heads.
+constexpr size_t kGroupBytes = size_t{16} << 20;
 
-// Terms of a sum taken in one go: 32 KiB of transposed queries or scores, and
-// such a slice of V, are read from cache for all columns.
-constexpr size_t kDepth = 256;
+constexpr size_t CeilDivide(size_t a, size_t b) { return (a + b - 1) / b; }
 
-// `num_queries` rows of one head against its keys. `bias` may be null.
-struct QueryBlock {
-  const float* queries;
-  const float* keys;
-  const float* values;
-  const float* bias;
-  size_t first_query, num_queries;
-  size_t num_keys;  // Lk, also the row length of the bias
+// Sizes of an op, and what it needs of the workspace.
+struct Dims {
+  Dims(const op::Attention& op, const Shape& queries, const Shape& keys)
+      : compute(ComputeOf(op, queries)),
+        num_heads(static_cast<size_t>(queries[2])),
+        num_queries(static_cast<size_t>(queries[1])),
+        num_keys(static_cast<size_t>(keys[1])),
+        head_dim(static_cast<size_t>(queries[3])),
+        total_heads(static_cast<size_t>(queries[0]) * num_heads) {}
+
+  bool is_f32() const { return compute == op::Compute::kF32; }
+  // One head beside no other is read where it is.
+  bool is_packed() const { return !is_f32() || num_heads > 1; }
+  size_t packed_bytes() const {  // of a head
+    if (!is_f32()) return PackedHead::NumBytes(num_keys, head_dim);
+    return is_packed() ? CeilDivide(2 * num_keys * copied_stride() * sizeof(float), 64) * 64 : 0;
+  }
+  // From row to row of the copies in kF32: an odd number of cache lines, or the rows of V
+  // would fight for a few sets of L1.
+  size_t copied_stride() const { return (CeilDivide(head_dim, 16) | 1) * 16; }
+  // Heads that are packed at a time.
+  size_t group_heads() const {
+    if (!is_packed()) return total_heads;
+    return std::clamp<size_t>(kGroupBytes / packed_bytes(), 1, total_heads);
+  }
+  size_t scratch_bytes() const {
+    return is_f32() ? F32ScratchElements(num_keys, head_dim) * sizeof(float)
+                    : IntScratchBytes(head_dim);
+  }
+  size_t query_block() const { return is_f32() ? kF32QueryBlock : kQueryBlock; }
+
+  op::Compute compute;
+  size_t num_heads;
+  size_t num_queries, num_keys;  // of a picture
   size_t head_dim;
-  float scale;
-  bool causal;
-  float* scores;   // [Lk, kBlock]
-  float* columns;  // [Dh, kBlock]: the queries, then the output, transposed
-  float* out;
+  size_t total_heads;  // of all pictures
 };
 
-}  // namespace
-}  // namespace ingot::cpu
-#endif  // INGOT_DEVICES_CPU_ATTENTION_ONCE_
+// One call: which head, block of keys or block of queries an item is.
+class Work {
+ public:
+  Work(const op::Attention& op, const OpCall& call)
+      : op_(op), call_(call), dims_(op, call.inputs[0].shape, call.inputs[1].shape) {}
 
-HWY_BEFORE_NAMESPACE();
-namespace ingot::cpu {
-namespace HWY_NAMESPACE {
-namespace {
+  void Run(ThreadPool& pool) {
+    const size_t key_blocks = CeilDivide(dims_.num_keys, kKeyBlock);
+    const size_t query_blocks = CeilDivide(dims_.num_queries, dims_.query_block());
+    for (first_head_ = 0; first_head_ < dims_.total_heads; first_head_ += dims_.group_heads()) {
+      const size_t count = std::min(dims_.group_heads(), dims_.total_heads - first_head_);
+      const auto pack = [this](size_t item, size_t thread_idx) { Pack(item, thread_idx); };
+      if (dims_.is_packed()) pool.ParallelFor(count * key_blocks, std::cref(pack));
+      const auto attend = [this](size_t item, size_t thread_idx) { Attend(item, thread_idx); };
+      pool.ParallelFor(count * query_blocks, std::cref(attend));
+    }
+  }
 
-constexpr hn::ScalableTag<float> kTag;
-using V = hn::Vec<decltype(kTag)>;
+ private:
+  // Head `head` of all pictures in operand `input_idx`.
+  HeadRows Rows(size_t input_idx, size_t head) const {
+    const ConstTensorView& view = call_.inputs[input_idx];
+    const size_t count = input_idx == 0 ? dims_.num_queries : dims_.num_keys;
+    const size_t stride = TokenStride(view);
+    const size_t offset =
+        head / dims_.num_heads * count * stride + head % dims_.num_heads * dims_.head_dim;
+    return {reinterpret_cast<const float*>(view.data) + offset, stride, count};
+  }
+  size_t TokenStride(const ConstTensorView& view) const {
+    INGOT_CHECK(view.dtype == DType::kF32);
+    return static_cast<size_t>(
+        view.RowStride(static_cast<int64_t>(dims_.num_heads * dims_.head_dim)));
+  }
 
-// Two vectors of queries times this many columns are the accumulators: 16 of
-// 32 registers with AVX-512, 12 of 16 with AVX2.
-constexpr size_t kColumns = hn::MaxLanes(kTag) == 16 ? 8 : 6;
+  std::byte* PackedMemory(size_t head) const {
+    return call_.workspace.data() + (head - first_head_) * dims_.packed_bytes();
+  }
+  PackedHead Packed(size_t head) const {
+    return {PackedMemory(head), dims_.num_keys, dims_.head_dim};
+  }
+  std::byte* Scratch(size_t thread_idx) const {
+    return PackedMemory(first_head_ + dims_.group_heads()) + thread_idx * dims_.scratch_bytes();
+  }
 
-// A matrix read one element at a time.
-struct Elements {
-  const float* data;
-  size_t row_step, column_step;
+  void Pack(size_t item, size_t thread_idx) const;
+  void Attend(size_t item, size_t thread_idx) const;
+  void AttendF32(size_t head, const HeadRows& queries, size_t first, float* scratch) const;
+  float* Copy(size_t head, size_t input_idx) const;
+  HeadRows CopiedRows(size_t head, size_t input_idx) const;
+  const float* Bias(size_t head, size_t query) const;
+  float* Out(size_t head, size_t query) const;
+
+  const op::Attention& op_;
+  const OpCall& call_;
+  const Dims dims_;
+  size_t first_head_ = 0;  // of the group
 };
 
-// out[c, q] += sum over i < n of a[i, q] * b(i, c), for kCount columns c and two
-// vectors of lanes q; `fresh` takes out as 0. a, out: rows of kBlock.
-template <size_t kCount>
-HWY_INLINE void MultiplyTile(const float* HWY_RESTRICT a, const Elements& b, size_t n, bool fresh,
-                             float* HWY_RESTRICT out) {
-  const size_t lanes = hn::Lanes(kTag);
-  V sum0[kCount], sum1[kCount];
-  for (size_t c = 0; c < kCount; ++c) {
-    sum0[c] = fresh ? hn::Zero(kTag) : hn::Load(kTag, out + c * kBlock);
-    sum1[c] = fresh ? hn::Zero(kTag) : hn::Load(kTag, out + c * kBlock + lanes);
-  }
-  const float* row = b.data;
-  for (size_t i = 0; i < n; ++i, a += kBlock, row += b.row_step) {
-    const V a0 = hn::Load(kTag, a);
-    const V a1 = hn::Load(kTag, a + lanes);
-    for (size_t c = 0; c < kCount; ++c) {
-      const V element = hn::Set(kTag, row[c * b.column_step]);
-      sum0[c] = hn::MulAdd(a0, element, sum0[c]);
-      sum1[c] = hn::MulAdd(a1, element, sum1[c]);
-    }
-  }
-  for (size_t c = 0; c < kCount; ++c) {
-    hn::Store(sum0[c], kTag, out + c * kBlock);
-    hn::Store(sum1[c], kTag, out + c * kBlock + lanes);
-  }
+// Where kF32 copies the rows of a head's keys (1) or values (2).
+float* Work::Copy(size_t head, size_t input_idx) const {
+  return reinterpret_cast<float*>(PackedMemory(head)) +
+         (input_idx - 1) * dims_.num_keys * dims_.copied_stride();
 }
 
-// out[c, q] = sum over i < n of a[i, q] * b(i, c), for all columns and queries.
-void Multiply(const float* a, const Elements& b, size_t n, size_t num_columns, float* out) {
-  for (size_t i = 0; i < n; i += kDepth) {
-    const auto tile = [&]<size_t kCount>(size_t c) {
-      const Elements part = {b.data + i * b.row_step + c * b.column_step, b.row_step,
-                             b.column_step};
-      for (size_t q = 0; q < kBlock; q += 2 * hn::Lanes(kTag)) {
-        MultiplyTile<kCount>(a + i * kBlock + q, part, std::min(kDepth, n - i), i == 0,
-                             out + c * kBlock + q);
-      }
-    };
-    size_t c = 0;
-    for (; c + kColumns <= num_columns; c += kColumns) tile.template operator()<kColumns>(c);
-    for (; c + 2 <= num_columns; c += 2) tile.template operator()<2>(c);
-    for (; c < num_columns; ++c) tile.template operator()<1>(c);
-  }
+// Keys or values of a head as kF32 reads them.
+HeadRows Work::CopiedRows(size_t head, size_t input_idx) const {
+  if (!dims_.is_packed()) return Rows(input_idx, head);
+  return {Copy(head, input_idx), dims_.copied_stride(), dims_.num_keys};
 }
 
-void LoadQueries(const QueryBlock& block) {
-  std::fill_n(block.columns, block.head_dim * kBlock, 0.0f);
-  for (size_t q = 0; q < block.num_queries; ++q) {
-    for (size_t d = 0; d < block.head_dim; ++d) {
-      block.columns[d * kBlock + q] = block.queries[q * block.head_dim + d] * block.scale;
+void Work::Pack(size_t item, size_t thread_idx) const {
+  const size_t num_blocks = CeilDivide(dims_.num_keys, kKeyBlock);
+  const size_t head = first_head_ + item / num_blocks, block = item % num_blocks;
+  if (!dims_.is_f32()) {
+    return PackKeyBlock(dims_.compute, Packed(head), Rows(1, head), Rows(2, head), block,
+                        Scratch(thread_idx));
+  }
+  for (size_t input_idx : {1, 2}) {
+    const HeadRows from = Rows(input_idx, head);
+    float* to = Copy(head, input_idx);
+    const size_t end = std::min((block + 1) * kKeyBlock, dims_.num_keys);
+    for (size_t key = block * kKeyBlock; key < end; ++key) {
+      std::copy_n(from.data + key * from.stride, dims_.head_dim, to + key * dims_.copied_stride());
     }
   }
 }
 
-void AddBias(const QueryBlock& block, size_t num_keys) {
-  constexpr size_t kTile = 16;  // keys whose scores stay in L1 for all queries
-  for (size_t begin = 0; begin < num_keys; begin += kTile) {
-    for (size_t q = 0; q < block.num_queries; ++q) {
-      const float* bias = block.bias + q * block.num_keys;
-      for (size_t j = begin; j < std::min(begin + kTile, num_keys); ++j) {
-        block.scores[j * kBlock + q] += bias[j];
-      }
-    }
-  }
+const float* Work::Bias(size_t head, size_t query) const {
+  if (call_.inputs.size() < 4) return nullptr;
+  // A bias of one picture serves the whole batch.
+  const ConstTensorView& bias = call_.inputs[3];
+  const size_t bias_head = head % (static_cast<size_t>(bias.shape[0]) * dims_.num_heads);
+  return bias.As<float>().data() + (bias_head * dims_.num_queries + query) * dims_.num_keys;
 }
 
-// Query q sees the keys [0, first_query + q].
-void HideLaterKeys(const QueryBlock& block, size_t num_keys) {
-  for (size_t j = block.first_query + 1; j < num_keys; ++j) {
-    std::fill_n(block.scores + j * kBlock, std::min(j - block.first_query, kBlock),
-                -std::numeric_limits<float>::infinity());
-  }
+float* Work::Out(size_t head, size_t query) const {
+  const size_t token = head / dims_.num_heads * dims_.num_queries + query;
+  return reinterpret_cast<float*>(call_.output.data) + token * TokenStride(call_.output) +
+         head % dims_.num_heads * dims_.head_dim;
 }
 
-// Turns the scores at lanes [q, q + Lanes) into exp(score - max) and returns
-// their sum. Four partial sums: one would wait on the latency of the additions.
-V Exponentials(float* scores, size_t num_keys) {
-  V max = hn::Load(kTag, scores);
-  for (size_t j = 1; j < num_keys; ++j) max = hn::Max(max, hn::Load(kTag, scores + j * kBlock));
-  V sums[4] = {hn::Zero(kTag), hn::Zero(kTag), hn::Zero(kTag), hn::Zero(kTag)};
-  const auto step = [&](size_t j, V& sum) {
-    const V p = Exp(kTag, hn::Sub(hn::Load(kTag, scores + j * kBlock), max));
-    hn::Store(p, kTag, scores + j * kBlock);
-    sum = hn::Add(sum, p);
-  };
-  size_t j = 0;
-  for (; j + 4 <= num_keys; j += 4) {
-    for (size_t i = 0; i < 4; ++i) step(j + i, sums[i]);
+void Work::Attend(size_t item, size_t thread_idx) const {
+  const size_t num_blocks = CeilDivide(dims_.num_queries, dims_.query_block());
+  const size_t head = first_head_ + item / num_blocks;
+  const size_t first = item % num_blocks * dims_.query_block();
+  HeadRows queries = Rows(0, head);
+  queries.data += first * queries.stride;
+  queries.count = std::min(dims_.query_block(), queries.count - first);
+  std::byte* scratch = Scratch(thread_idx);
+  if (dims_.is_f32()) {
+    return AttendF32(head, queries, first, reinterpret_cast<float*>(scratch));
   }
-  for (size_t i = 0; j < num_keys; ++j, ++i) step(j, sums[i]);
-  return hn::Add(hn::Add(sums[0], sums[1]), hn::Add(sums[2], sums[3]));
+  AttendInt(dims_.compute,
+            {.queries = queries,
+             .scale = op_.scale,
+             .bias = Bias(head, first),
+             .out = Out(head, first),
+             .out_stride = TokenStride(call_.output)},
+            Packed(head), scratch);
 }
 
-void StoreOutput(const QueryBlock& block) {
-  for (size_t q = 0; q < block.num_queries; ++q) {
-    for (size_t d = 0; d < block.head_dim; ++d) {
-      block.out[q * block.head_dim + d] = block.columns[d * kBlock + q];
-    }
-  }
-}
-
-void Attend(const QueryBlock& block) {
-  const size_t dim = block.head_dim;
-  const size_t num_keys = block.causal
-                              ? std::min(block.num_keys, block.first_query + block.num_queries)
-                              : block.num_keys;
-  LoadQueries(block);
-  Multiply(block.columns, {block.keys, 1, dim}, dim, num_keys, block.scores);
-  if (block.bias != nullptr) AddBias(block, num_keys);
-  if (block.causal) HideLaterKeys(block, num_keys);
-  alignas(64) float inv_sums[kBlock];
-  for (size_t q = 0; q < kBlock; q += hn::Lanes(kTag)) {
-    const V sum = Exponentials(block.scores + q, num_keys);
-    hn::Store(hn::Div(hn::Set(kTag, 1.0f), sum), kTag, inv_sums + q);
-  }
-  Multiply(block.scores, {block.values, dim, 1}, num_keys, dim, block.columns);
-  for (size_t i = 0; i < dim * kBlock; i += hn::Lanes(kTag)) {
-    const V inv_sum = hn::Load(kTag, inv_sums + i % kBlock);
-    hn::Store(hn::Mul(hn::Load(kTag, block.columns + i), inv_sum), kTag, block.columns + i);
-  }
-  StoreOutput(block);
-}
-
-}  // namespace
-}  // namespace HWY_NAMESPACE
-}  // namespace ingot::cpu
-HWY_AFTER_NAMESPACE();
-
-#if HWY_ONCE
-namespace ingot::cpu {
-namespace {
-
-size_t WorkspaceElements(const Shape& keys) {
-  return static_cast<size_t>(keys[2] + keys[3]) * kBlock;
-}
-
-QueryBlock MakeBlock(const op::Attention& op, const OpCall& call, size_t item, size_t thread_idx) {
-  const Shape &q = call.inputs[0].shape, &k = call.inputs[1].shape;
-  const size_t num_queries = static_cast<size_t>(q[2]);
-  const size_t num_keys = static_cast<size_t>(k[2]);
-  const size_t head_dim = static_cast<size_t>(q[3]);
-  const size_t num_blocks = (num_queries + kBlock - 1) / kBlock;
-  const size_t head = item / num_blocks;
-  const size_t first = item % num_blocks * kBlock;
-  const size_t row = (head * num_queries + first) * head_dim;
-  const float* bias = nullptr;
-  if (call.inputs.size() == 4) {
-    // A bias of one picture serves the whole batch.
-    const size_t bias_head = head % static_cast<size_t>(call.inputs[3].shape[0] * q[1]);
-    bias = call.inputs[3].As<float>().data() + (bias_head * num_queries + first) * num_keys;
-  }
-  float* workspace =
-      reinterpret_cast<float*>(call.workspace.data()) + thread_idx * WorkspaceElements(k);
-  return {.queries = call.inputs[0].As<float>().data() + row,
-          .keys = call.inputs[1].As<float>().data() + head * num_keys * head_dim,
-          .values = call.inputs[2].As<float>().data() + head * num_keys * head_dim,
-          .bias = bias,
-          .first_query = first,
-          .num_queries = std::min(kBlock, num_queries - first),
-          .num_keys = num_keys,
-          .head_dim = head_dim,
-          .scale = op.scale,
-          .causal = op.causal,
-          .scores = workspace,
-          .columns = workspace + num_keys * kBlock,
-          .out = call.output.As<float>().data() + row};
+void Work::AttendF32(size_t head, const HeadRows& queries, size_t first, float* scratch) const {
+  cpu::AttendF32({.queries = queries,
+                  .keys = CopiedRows(head, 1),
+                  .values = CopiedRows(head, 2),
+                  .head_dim = dims_.head_dim,
+                  .scale = op_.scale,
+                  .bias = Bias(head, first),
+                  .causal = op_.causal,
+                  .first_query = first,
+                  .out = Out(head, first),
+                  .out_stride = TokenStride(call_.output)},
+                 scratch);
 }
 
 }  // namespace
 
-HWY_EXPORT(Attend);
+op::Compute ComputeOf(const op::Attention& op, const Shape& queries) {
+  const bool fits = !op.causal && queries[3] <= static_cast<int64_t>(kMaxIntHeadDim);
+  return fits ? op.compute : op::Compute::kF32;
+}
 
 void Run(const op::Attention& op, const OpCall& call, ThreadPool& pool) {
-  const Shape& q = call.inputs[0].shape;
-  const size_t num_blocks = (static_cast<size_t>(q[2]) + kBlock - 1) / kBlock;
-  pool.ParallelFor(static_cast<size_t>(q[0] * q[1]) * num_blocks,
-                   [&op, &call](size_t item, size_t thread_idx) {
-                     HWY_DYNAMIC_DISPATCH(Attend)(MakeBlock(op, call, item, thread_idx));
-                   });
+  INGOT_CHECK(op.scale > 0.0f);
+  Work(op, call).Run(pool);
 }
 
-int64_t WorkspaceBytes(const op::Attention&, const OpSignature& signature, size_t num_threads) {
-  return static_cast<int64_t>(num_threads * WorkspaceElements(signature.input_shapes[1]) *
-                              sizeof(float));
+int64_t WorkspaceBytes(const op::Attention& op, const OpSignature& signature, size_t num_threads) {
+  const Dims dims(op, signature.input_shapes[0], signature.input_shapes[1]);
+  return static_cast<int64_t>(dims.group_heads() * dims.packed_bytes() +
+                              num_threads * dims.scratch_bytes());
 }
 
 }  // namespace ingot::cpu
-#endif  // HWY_ONCE

@@ -2,131 +2,41 @@
 
 #include <algorithm>
 
-#include "devices/cpu/gemm.h"
+#include "devices/cpu/conv_job.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "devices/cpu/conv.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 
-#include "devices/cpu/gemm-inl.h"
-
-#ifndef INGOT_DEVICES_CPU_CONV_ONCE_
-#define INGOT_DEVICES_CPU_CONV_ONCE_
-namespace ingot::cpu {
-
-struct ConvJob {
-  op::Conv2d op;
-  const float* x;
-  const float* weight;
-  const float* bias;  // or null
-  float* out;
-  int64_t num_channels, height, width;
-  int64_t num_filters, out_height, out_width;
-  int64_t kernel_height, kernel_width;
-  GemmScratch* scratch;  // one a thread
-
-  int64_t num_pixels() const { return out_height * out_width; }
-  int64_t num_k() const { return num_channels * kernel_height * kernel_width; }
-};
-
-}  // namespace ingot::cpu
-#endif  // INGOT_DEVICES_CPU_CONV_ONCE_
+#include "devices/cpu/conv_filters-inl.h"
+#include "devices/cpu/conv_tiles-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace ingot::cpu {
 namespace HWY_NAMESPACE {
 namespace {
 
-// Output pixels of one tile: one after the other in one picture, across rows.
-struct Pixels {
-  int64_t picture, first, count;
-};
-
-// One element (i, j) of the windows of `count` output pixels from (row, column) on, all in that
-// row.
-void GatherRow(const ConvJob& job, const float* plane, int64_t i, int64_t j, int64_t row,
-               int64_t column, int64_t count, float* out) {
-  const int64_t stride = job.op.stride;
-  const int64_t y = row * stride + i - job.op.pad_top;
-  const int64_t x = column * stride + j - job.op.pad_left;
-  if (y < 0 || y >= job.height) {
-    std::fill_n(out, count, 0.0f);
-    return;
-  }
-  // Pixels [begin, end) lie inside of the picture.
-  const int64_t begin = std::clamp<int64_t>((stride - 1 - x) / stride, 0, count);
-  const int64_t end = std::clamp<int64_t>((job.width - x + stride - 1) / stride, begin, count);
-  const float* source = plane + y * job.width;
-  std::fill(out, out + begin, 0.0f);
-  if (stride == 1) {
-    std::copy(source + x + begin, source + x + end, out + begin);
-  } else {
-    for (int64_t n = begin; n < end; ++n) out[n] = source[x + n * stride];
-  }
-  std::fill(out + end, out + count, 0.0f);
-}
-
-// Element k = (channel, i, j) of the windows of all pixels.
-void GatherTap(const ConvJob& job, const Pixels& pixels, int64_t k, float* out) {
-  const int64_t window = job.kernel_height * job.kernel_width;
-  const int64_t i = k % window / job.kernel_width;
-  const int64_t j = k % job.kernel_width;
-  const float* plane =
-      job.x + (pixels.picture * job.num_channels + k / window) * job.height * job.width;
-  int64_t row = pixels.first / job.out_width;
-  int64_t column = pixels.first % job.out_width;
-  for (int64_t done = 0; done < pixels.count;) {
-    const int64_t count = std::min(pixels.count - done, job.out_width - column);
-    GatherRow(job, plane, i, j, row, column, count, out + done);
-    done += count;
-    ++row;
-    column = 0;
-  }
-}
-
-void PackWindows(const ConvJob& job, const Pixels& pixels, int64_t k, size_t num_k,
-                 GemmScratch& scratch) {
-  const size_t num_columns = static_cast<size_t>(pixels.count);
-  std::fill_n(scratch.rows, kPanelColumns, 0.0f);
-  for (size_t i = 0; i < num_k; ++i) {
-    GatherTap(job, pixels, k + static_cast<int64_t>(i), scratch.rows);
-    for (size_t column = 0; column < num_columns; column += kTileColumns) {
-      std::copy_n(scratch.rows + column, kTileColumns,
-                  scratch.panel + PanelOffset(column, num_k) + i * kTileColumns);
+template <class Element>
+void RunChunk(const ConvJob& job, const Chunk& chunk) {
+  PackTiles<Element>(job, chunk);
+  for (size_t phase = 0; phase < job.cut.num_phases; ++phase) {
+    for (size_t begin = chunk.filters.begin; begin < chunk.filters.end; begin += kSubgroup) {
+      const size_t end = std::min(begin + kSubgroup, chunk.filters.end);
+      MultiplyPhase<Element>(job, chunk, phase, {begin, end});
+      StoreTiles(job, chunk, phase, {begin, std::min(end, job.cut.filters - job.first_filter)});
     }
   }
 }
 
-void RunTile(const ConvJob& job, const Pixels& pixels, GemmScratch& scratch) {
-  float* out = job.out + pixels.picture * job.num_filters * job.num_pixels() + pixels.first;
-  for (int64_t o = 0; o < job.num_filters; ++o) {
-    const float bias = job.bias != nullptr ? job.bias[o] : 0.0f;
-    std::fill_n(out + o * job.num_pixels(), pixels.count, bias);
-  }
-  const int64_t num_k = job.num_k();
-  for (int64_t k = 0; k < num_k; k += static_cast<int64_t>(kBlockK)) {
-    const size_t block_k = std::min(kBlockK, static_cast<size_t>(num_k - k));
-    PackWindows(job, pixels, k, block_k, scratch);
-    MultiplyPanel({.a = job.weight + k,
-                   .a_stride = static_cast<size_t>(num_k),
-                   .c = out,
-                   .c_stride = static_cast<size_t>(job.num_pixels()),
-                   .num_rows = static_cast<size_t>(job.num_filters),
-                   .num_k = block_k,
-                   .num_columns = static_cast<size_t>(pixels.count)},
-                  scratch);
-  }
+void PackFiltersItem(const ConvJob& job, size_t item, size_t thread) {
+  if (job.op.compute == op::Compute::kI16) return PackFilters<int16_t>(job, item, thread);
+  PackFilters<float>(job, item, thread);
 }
 
-void RunConvItem(const ConvJob& job, size_t item, GemmScratch& scratch) {
-  const int64_t columns = static_cast<int64_t>(kPanelColumns);
-  const int64_t num_tiles = (job.num_pixels() + columns - 1) / columns;
-  const int64_t first = static_cast<int64_t>(item) % num_tiles * columns;
-  RunTile(job,
-          {.picture = static_cast<int64_t>(item) / num_tiles,
-           .first = first,
-           .count = std::min(columns, job.num_pixels() - first)},
-          scratch);
+void RunChunkItem(const ConvJob& job, size_t item, size_t thread) {
+  const Chunk chunk = ChunkOf(job, item, thread);
+  if (job.op.compute == op::Compute::kI16) return RunChunk<int16_t>(job, chunk);
+  RunChunk<float>(job, chunk);
 }
 
 }  // namespace
@@ -137,36 +47,103 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace ingot::cpu {
 
-HWY_EXPORT(RunConvItem);
+HWY_EXPORT(PackFiltersItem);
+HWY_EXPORT(RunChunkItem);
 
-int64_t WorkspaceBytes(const op::Conv2d&, const OpSignature&, size_t num_threads) {
-  return static_cast<int64_t>(num_threads * sizeof(GemmScratch));
+namespace {
+
+const ConstTensorView& Operand(const OpCall& call, int idx) {
+  return call.inputs[static_cast<size_t>(idx)];
+}
+
+void FoldNorms(const ConvJob& job, const OpCall& call) {
+  const op::Conv2dOperands at = op::OperandsOf(job.op);
+  const ConstTensorView& stats = Operand(call, at.stats);
+  const size_t num_groups = static_cast<size_t>(stats.shape[1]);
+  for (size_t picture = 0; picture < job.batch; ++picture) {
+    const ChannelNorm norm = job.Norm(picture);
+    std::fill_n(norm.mean, 3 * job.cut.padded_channels(), 0.0f);  // zeros stay zeros
+    FoldGroupNorm(stats.As<float>().data() + picture * num_groups * 2, num_groups,
+                  Operand(call, at.norm_weight).As<float>().data(),
+                  Operand(call, at.norm_bias).As<float>().data(), job.channels, norm);
+  }
+}
+
+// Chunks of at most cut.max_tiles tiles, and filters in parts where chunks are too few for the
+// threads: a part packs the tiles anew.
+void ShareOut(ConvJob& job, size_t num_threads) {
+  const ConvCut& cut = job.cut;
+  const size_t tile_height = cut.tile * cut.output_scale();
+  job.tile_rows = {static_cast<size_t>(job.first_out) / tile_height,
+                   CeilDivide(static_cast<size_t>(job.first_out + job.num_out), tile_height)};
+  job.tile_columns = CeilDivide(static_cast<size_t>(job.out_width), tile_height);
+  job.parts_wide = CeilDivide(job.tile_columns, cut.max_wide);
+  const size_t wide = CeilDivide(job.tile_columns, job.parts_wide);
+  job.parts_high = CeilDivide(job.tile_rows.size(), cut.max_tiles / wide);
+  const size_t num_chunks = job.batch * job.parts_high * job.parts_wide;
+  const size_t wanted = num_threads == 1 ? 1 : CeilDivide(2 * num_threads, num_chunks);
+  job.parts_filters = std::clamp<size_t>(job.num_filters / kSubgroup, 1, wanted);
+}
+
+void RunGroup(ConvJob& job, ThreadPool& pool) {
+  ShareOut(job, pool.num_threads());
+  // One captured reference: more would make std::function allocate (promise P3).
+  pool.ParallelFor(job.num_filters / kFilterUnit * job.cut.num_phases * job.cut.num_blocks,
+                   [&job](size_t item, size_t thread) {
+                     HWY_DYNAMIC_DISPATCH(PackFiltersItem)(job, item, thread);
+                   });
+  pool.ParallelFor(job.batch * job.parts_high * job.parts_wide * job.parts_filters,
+                   [&job](size_t item, size_t thread) {
+                     HWY_DYNAMIC_DISPATCH(RunChunkItem)(job, item, thread);
+                   });
+}
+
+}  // namespace
+
+int64_t WorkspaceBytes(const op::Conv2d& op, const OpSignature& signature, size_t num_threads) {
+  const Shape& x = signature.input_shapes[0];
+  const int weight = op::OperandsOf(op).weight;
+  const ConvCut cut(op, x, signature.input_shapes[static_cast<size_t>(weight)]);
+  const ConvLayout layout(cut, static_cast<size_t>(x[0]));
+  return static_cast<int64_t>(layout.first_thread + num_threads * layout.thread_bytes);
+}
+
+void RunRows(const op::Conv2d& op, const OpCall& call, const ConvRows& rows, ThreadPool& pool) {
+  const op::Conv2dOperands at = op::OperandsOf(op);
+  const ConstTensorView& x = call.inputs[0];
+  const ConstTensorView& weight = Operand(call, at.weight);
+  const Shape &w = weight.shape, &out = call.output.shape;
+  const ConvCut cut(op, {x.shape[0], rows.height, x.shape[2], x.shape[3]}, w);
+  const ConvLayout layout(cut, static_cast<size_t>(x.shape[0]));
+  ConvJob job{.op = op,
+              .cut = cut,
+              .layout = layout,
+              .workspace = call.workspace.data(),
+              .x = PixelsOf(x),
+              .residual = op.residual ? PixelsOf(Operand(call, at.residual)) : Pixels(),
+              .out = PixelsOf(call.output),
+              .weight = {weight.dtype, {w[0], w[1] * w[2] * w[3]}, weight.data, weight.scale},
+              .bias = op.has_bias ? Operand(call, at.bias).As<float>().data() : nullptr,
+              .batch = static_cast<size_t>(x.shape[0]),
+              .channels = static_cast<size_t>(x.shape[3]),
+              .width = x.shape[2],
+              .height = rows.height,
+              .first_row = rows.first_row,
+              .num_rows = x.shape[1],
+              .out_width = out[2],
+              .first_out = rows.first_output_row,
+              .num_out = out[1]};
+  if (op.norm_silu) FoldNorms(job, call);
+  for (size_t first = 0; first < cut.filters; first += cut.group) {
+    job.first_filter = first;
+    job.num_filters = RoundUp(std::min(cut.group, cut.filters - first), kFilterUnit);
+    RunGroup(job, pool);
+  }
 }
 
 void Run(const op::Conv2d& op, const OpCall& call, ThreadPool& pool) {
-  const ConstTensorView& x = call.inputs[0];
-  const Shape& weight = call.inputs[1].shape;
-  const Shape& out = call.output.shape;
-  const ConvJob job{.op = op,
-                    .x = x.As<float>().data(),
-                    .weight = call.inputs[1].As<float>().data(),
-                    .bias = call.inputs.size() == 3 ? call.inputs[2].As<float>().data() : nullptr,
-                    .out = call.output.As<float>().data(),
-                    .num_channels = x.shape[1],
-                    .height = x.shape[2],
-                    .width = x.shape[3],
-                    .num_filters = out[1],
-                    .out_height = out[2],
-                    .out_width = out[3],
-                    .kernel_height = weight[2],
-                    .kernel_width = weight[3],
-                    .scratch = reinterpret_cast<GemmScratch*>(call.workspace.data())};
-  const size_t num_pixels = static_cast<size_t>(job.num_pixels());
-  // One captured reference: more would make std::function allocate (promise P3).
-  pool.ParallelFor(static_cast<size_t>(out[0]) * hwy::DivCeil(num_pixels, kPanelColumns),
-                   [&job](size_t item, size_t thread) {
-                     HWY_DYNAMIC_DISPATCH(RunConvItem)(job, item, job.scratch[thread]);
-                   });
+  RunRows(op, call, {.height = call.inputs[0].shape[1], .first_row = 0, .first_output_row = 0},
+          pool);
 }
 
 }  // namespace ingot::cpu

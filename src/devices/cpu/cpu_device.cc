@@ -6,9 +6,12 @@
 
 #include "base/thread_pool.h"
 #include "devices/cpu/arena.h"
+#include "devices/cpu/attention.h"
+#include "devices/cpu/conv.h"
 #include "devices/cpu/cpu_target.h"
 #include "devices/cpu/dequantize.h"
 #include "devices/cpu/elementwise.h"
+#include "devices/cpu/group_norm.h"
 #include "devices/cpu/linear.h"
 #include "devices/cpu/movement.h"
 #include "devices/cpu/norm.h"
@@ -185,6 +188,7 @@ bool CpuDevice::AcceptsStrips(const op::Op& op) const {
 Status CpuDevice::Run(const OpCall& call, std::stop_token stop) {
   if (stop.stop_requested()) return Cancelled("cancelled by the caller");
   INGOT_RETURN_IF_ERROR(CheckIndices(call));
+  pool_.set_stop(stop);
   std::visit(
       [&]<typename T>(const T& op) {
         if constexpr (kIsView<T>) {
@@ -199,8 +203,7 @@ Status CpuDevice::Run(const OpCall& call, std::stop_token stop) {
         }
       },
       *call.op);
-  if (stop.stop_requested()) return Cancelled("cancelled by the caller");
-  return {};
+  return stop.stop_requested() ? Cancelled("cancelled by the caller") : Status();
 }
 
 }  // namespace

@@ -8,11 +8,11 @@
 namespace ingot::cpu {
 
 // Runs all kernels at `level` at most: "AVX2", "AVX3" (AVX-512) or "AVX3_DL"
-// (with VNNI; no kernel has a version of its own for it yet). Empty: the value
-// of INGOT_CPU_TARGET, else the best of this machine. Not while kernels run.
+// (with VNNI). Empty: the value of INGOT_CPU_TARGET, else the best of this
+// machine. Not while kernels run.
 Status SelectTarget(std::string_view level);
 
-// The level whose kernels run now: "AVX2" or "AVX3".
+// The level whose kernels run now: "AVX2", "AVX3" or "AVX3_DL".
 std::string_view ActiveTarget();
 
 }  // namespace ingot::cpu

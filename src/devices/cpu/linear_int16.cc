@@ -7,7 +7,6 @@
 #include <limits>
 #include <utility>
 
-#define HWY_WANT_AVX3_DL  // vpdpwssd
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "devices/cpu/linear_int16.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep

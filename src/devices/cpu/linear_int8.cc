@@ -10,7 +10,6 @@
 
 #include "devices/cpu/dequantize.h"
 
-#define HWY_WANT_AVX3_DL  // vpdpbusd
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "devices/cpu/linear_int8.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
@@ -161,11 +160,11 @@ constexpr size_t kLanes = HWY_MAX_BYTES / sizeof(float);
 #if HWY_TARGET == HWY_AVX3_DL
 constexpr bool kHasDotProduct = true;
 using PanelValue = int8_t;
-constexpr size_t kTileRows = 6, kTileVectors = 4;
+constexpr size_t kTileRows = 6, kTileVectors = 4, kUnroll = 1;
 #else
 constexpr bool kHasDotProduct = false;
 using PanelValue = int16_t;
-constexpr size_t kTileRows = kLanes == 16 ? 12 : 4, kTileVectors = 2;
+constexpr size_t kTileRows = kLanes == 16 ? 12 : 4, kTileVectors = 2, kUnroll = 2;
 #endif
 constexpr size_t kGroupK = 4 / sizeof(PanelValue);
 constexpr size_t kTileFeatures = kTileVectors * kLanes;
@@ -432,16 +431,16 @@ HWY_INLINE uint32_t* PanelDwords(std::byte* values, size_t width, size_t n, size
          group * kTileFeatures + n % kTileFeatures;
 }
 
+// In assembler: from intrinsics g++ 12 makes copies and spills of sums.
 HWY_INLINE void AddDotProducts(hn::Vec<DI32>& sum, hn::Vec<DI32> x, hn::Vec<DI32> w) {
-#if HWY_TARGET == HWY_AVX3_DL
-  // By the intrinsic g++ 12 copies and spills sums.
-  asm("vpdpbusd %2, %1, %0" : "+v"(sum.raw) : "v"(x.raw), "v"(w.raw));
-#else
-  const hn::ScalableTag<int16_t> di16;
-  auto unused = hn::Zero(DI32());
-  sum = hn::ReorderWidenMulAccumulate(DI32(), hn::BitCast(di16, x), hn::BitCast(di16, w), sum,
-                                      unused);
-#endif
+  if constexpr (kHasDotProduct) {
+    asm("vpdpbusd %2, %1, %0" : "+v"(sum.raw) : "v"(x.raw), "v"(w.raw));
+  } else {
+    hn::Vec<DI32> products;
+    asm("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0"
+        : "+v"(sum.raw), "=&v"(products.raw)
+        : "v"(x.raw), "v"(w.raw));
+  }
 }
 
 // Where sums start, and scales with kMagic in them, of kTransposedRows features from n of a block.
@@ -628,10 +627,10 @@ HWY_NOINLINE void MultiplyRows(const Sweep& sweep, size_t num_tiles) {
     const std::byte* x = rows;
     const std::byte* x_ahead = rows + 2 * kRows * stride;
     const auto* w = reinterpret_cast<const int32_t*>(sweep.block.values);
-    for (size_t k = 0; k < sweep.num_k; k += 2 * kGroupK) {
+    for (size_t k = 0; k < sweep.num_k; k += kUnroll * kGroupK) {
       __builtin_prefetch(x_ahead);
-      x_ahead += 64;
-      Unroll<2>([&](auto u) INGOT_UNROLLED {
+      x_ahead += 32 * kUnroll;
+      Unroll<kUnroll>([&](auto u) INGOT_UNROLLED {
         asm volatile("" ::: "memory");  // keeps g++ from loading the next weights early: it spills
         hn::Vec<DI32> weights[kTileVectors];
         Unroll<kTileVectors>([&](auto v) INGOT_UNROLLED {
@@ -646,8 +645,8 @@ HWY_NOINLINE void MultiplyRows(const Sweep& sweep, size_t num_tiles) {
           });
         });
       });
-      x += 8;
-      w += 2 * kTileFeatures;
+      x += 4 * kUnroll;
+      w += kUnroll * kTileFeatures;
     }
     Unroll<kRows>([&](auto r) INGOT_UNROLLED {
       const auto row_scale = hn::Set(d, row_scales[r]);
@@ -713,6 +712,7 @@ void MultiplyBlock(const Int8Job& job, RowGroup rows, size_t block, size_t width
     const hn::ScalableTag<int16_t> di16;
     const hn::Rebind<uint8_t, decltype(di16)> du8;
     for (size_t i = 0; i < rows.count * width; i += hn::Lanes(di16)) {
+      __builtin_prefetch(bytes + i + 2048);
       const auto wide = hn::PromoteTo(di16, hn::LoadU(du8, bytes + i));
       hn::Store(hn::Sub(wide, hn::Set(di16, 128)), di16, scratch.wide + i);
     }

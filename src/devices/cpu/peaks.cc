@@ -6,7 +6,6 @@
 
 #include "base/stopwatch.h"
 
-#define HWY_WANT_AVX3_DL // vpdpbusd
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "devices/cpu/peaks.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep

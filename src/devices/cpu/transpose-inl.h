@@ -1,4 +1,4 @@
-// Transposition of rows of dwords (f32, or groups of narrower integers) into columns.
+// Transposition of rows of 4-byte elements (f32, or groups of narrower integers) into columns.
 #include <cstddef>
 #include <cstdint>
 
@@ -62,6 +62,40 @@ HWY_INLINE void TransposeDwords(const Load& load, uint32_t* to, size_t stride) {
     hn::Store(hn::ConcatUpperUpper(d, q[3][i], q[2][i]), d, out + 4 * stride + kDwords);
 #endif
   });
+}
+
+// to[i * to_stride + j] = from[j * from_stride + i] for i, j < 4.
+template <class T>
+HWY_INLINE void Transpose4x4(const T* from, size_t from_stride, T* to, size_t to_stride) {
+  const hn::Full128<T> d;
+  const hn::Full128<uint64_t> pairs;
+  const auto r0 = hn::LoadU(d, from), r1 = hn::LoadU(d, from + from_stride);
+  const auto r2 = hn::LoadU(d, from + 2 * from_stride), r3 = hn::LoadU(d, from + 3 * from_stride);
+  const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(d, r0, r1));
+  const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(d, r2, r3));
+  const auto high01 = hn::BitCast(pairs, hn::InterleaveUpper(d, r0, r1));
+  const auto high23 = hn::BitCast(pairs, hn::InterleaveUpper(d, r2, r3));
+  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(pairs, low01, low23)), d, to);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(pairs, low01, low23)), d, to + to_stride);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(pairs, high01, high23)), d, to + 2 * to_stride);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(pairs, high01, high23)), d, to + 3 * to_stride);
+}
+
+// to[i * to_stride + j] = from[j * from_stride + i] for j < num_rows, i < num_columns.
+template <class T>
+HWY_INLINE void Transpose(const T* from, size_t from_stride, size_t num_rows, size_t num_columns,
+                          T* to, size_t to_stride) {
+  const size_t rows = num_rows / 4 * 4, columns = num_columns / 4 * 4;
+  for (size_t j = 0; j < rows; j += 4) {
+    for (size_t i = 0; i < columns; i += 4) {
+      Transpose4x4(from + j * from_stride + i, from_stride, to + i * to_stride + j, to_stride);
+    }
+  }
+  for (size_t j = 0; j < num_rows; ++j) {
+    for (size_t i = j < rows ? columns : 0; i < num_columns; ++i) {
+      to[i * to_stride + j] = from[j * from_stride + i];
+    }
+  }
 }
 
 }  // namespace HWY_NAMESPACE

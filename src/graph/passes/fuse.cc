@@ -23,7 +23,7 @@ std::array<ValuePair, 2> BothOrders(const Node& node) {
   return {ValuePair{b, a}, ValuePair{a, b}};
 }
 
-// The nodes that an output or an input of the graph's interface keeps.
+// What the outputs need; and every input, used or not: they are what a caller sees of a graph.
 std::vector<bool> FindLive(const Graph& graph) {
   std::vector<bool> live(graph.nodes().size());
   for (const Graph::Output& output : graph.outputs()) {

@@ -32,8 +32,8 @@ struct Hoisted {
 };
 
 // Cuts `graph` in two; main(varying, hoisted(the rest)) gives the same bits as `graph`. Each side
-// has the inputs and weights that it needs and no others: in FLUX.1 27 % of the parameters leave
-// main, for 4 MiB of results a step.
+// has the inputs and weights that it needs and no others: in FLUX.1 28 % of the parameters (3.29 of
+// 11.90 billion) leave main, for 4 MiB of results a step.
 //
 // Hoisted is what depends on no varying input. With a stepwise input it must also work on each
 // row by itself, since it runs on `num_rows` of them, and be no larger than what it depends on:

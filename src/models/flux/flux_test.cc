@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include "graph/passes/fuse.h"
+#include "graph/passes/hoist.h"
+#include "graph/passes/precision.h"
 #include "models/test_tables.h"
 
 namespace ingot::flux {
@@ -63,24 +66,75 @@ TEST(Flux, KeepsTheBatch) {
   EXPECT_EQ(g.shape(velocity), Shape({3, 6, 16}));
 }
 
-// Design, section 4: the modulation is computed once for all steps.
-TEST(Flux, ModulationDependsOnNoTokens) {
+Hoisted HoistFlux(const FluxConfig& config, int64_t num_steps) {
   Graph g;
-  BuildFlux(g, TinyConfig());
-  std::vector<bool> from_tokens;
-  int num_modulations = 0;
-  for (const Node& node : g.nodes()) {
-    const auto* input = std::get_if<op::Input>(&node.op);
-    bool depends = input != nullptr && (input->name == "img" || input->name == "txt");
-    for (Value v : node.inputs) depends = depends || from_tokens[static_cast<size_t>(v.id)];
-    from_tokens.push_back(depends);
-    if (!std::holds_alternative<op::Linear>(node.op)) continue;
-    const std::string& name = std::get<op::Weight>(g.node(node.inputs[1]).op).name;
-    if (name.find("mod") == std::string::npos) continue;
-    ++num_modulations;
-    EXPECT_FALSE(depends) << name;
+  g.MarkOutput("velocity", BuildFlux(g, config));
+  return Hoist(g, {.varying = {"img"}, .stepwise = {"timesteps"}, .num_rows = num_steps});
+}
+
+int64_t NumBytesOfCrossings(const Hoisted& cut, bool stepwise) {
+  int64_t num_bytes = 0;
+  for (const Hoisted::Crossing& crossing : cut.crossings) {
+    if (crossing.stepwise != stepwise) continue;
+    num_bytes += NumBytes(DType::kF32, cut.main.shape(cut.main.FindInput(crossing.name)));
   }
-  EXPECT_EQ(num_modulations, 2 * 2 + 3 + 1);  // "adaLN_modulation" of the final layer too
+  return num_bytes;
+}
+
+// Design, section 4.
+TEST(Flux, HoistTakes28PercentOfTheParametersFor4MebibytesAStep) {
+  const Hoisted cut = HoistFlux(FluxConfig(), 4);
+  const TensorTable main = TableOfWeights(cut.main), hoisted = TableOfWeights(cut.hoisted);
+  EXPECT_EQ(NumParameters(main) + NumParameters(hoisted), 11'901'408'320);
+  EXPECT_EQ(NumParameters(hoisted), 3'292'296'192);
+  for (const auto& [name, info] : hoisted.tensors()) EXPECT_EQ(main.Find(name), nullptr) << name;
+  EXPECT_EQ(NumBytesOfCrossings(cut, true), (2 * 19 * 6 + 38 * 3 + 2) * 3072 * 4);
+  // Embedded text and the table of rotations.
+  EXPECT_EQ(NumBytesOfCrossings(cut, false), 256 * 3072 * 4 + (256 + 4096) * 128 * 4);
+  EXPECT_LT(cut.main.FindInput("timesteps").id, 0);
+  EXPECT_LT(cut.main.FindInput("txt").id, 0);
+}
+
+// Reshapes move nothing; slices are views in runs.
+TEST(Flux, FusedIsLinearsAttentionAndTurnedHeads) {
+  const Graph fused = Fuse(HoistFlux(FluxConfig(), 4).main);
+  std::map<std::string_view, int> counts = CountOps(fused);
+  counts.erase("reshape");
+  counts.erase("slice");
+  EXPECT_EQ(counts, (std::map<std::string_view, int>{{"attention", 19 + 38},
+                                                     {"concat", 19 * 3 + 1},
+                                                     {"linear", 1 + 19 * 8 + 38 * 2 + 1},
+                                                     {"rms_norm_rope", 19 * 4 + 38 * 2}}));
+  std::map<op::Prologue, int> prologues;
+  std::map<op::Epilogue, int> epilogues;
+  for (const Node& node : fused.nodes()) {
+    const auto* linear = std::get_if<op::Linear>(&node.op);
+    if (linear == nullptr) continue;
+    ++prologues[linear->prologue];
+    ++epilogues[linear->epilogue];
+  }
+  // proj and img_in have none before; qkv, mlp.0, linear1, img_in and final_layer none behind.
+  EXPECT_EQ(prologues, (std::map<op::Prologue, int>{{op::Prologue::kNone, 19 * 2 + 1},
+                                                    {op::Prologue::kAdaLayerNorm, 19 * 4 + 38 + 1},
+                                                    {op::Prologue::kGeluTanh, 19 * 2},
+                                                    {op::Prologue::kConcatGeluTanh, 38}}));
+  EXPECT_EQ(epilogues, (std::map<op::Epilogue, int>{{op::Epilogue::kNone, 19 * 4 + 38 + 2},
+                                                    {op::Epilogue::kGatedAdd, 19 * 4 + 38}}));
+}
+
+TEST(Flux, OnlyImgInAndTheFinalLayerOfMainStayInF32) {
+  const Graph fused = Fuse(HoistFlux(FluxConfig(), 4).main);
+  const auto q4_0 = [](std::string_view) { return DType::kQ4_0; };
+  const Graph set = SetPrecision(fused, Precision::kDefault, q4_0);
+  std::vector<std::string> in_f32;
+  for (const Node& node : set.nodes()) {
+    const auto* linear = std::get_if<op::Linear>(&node.op);
+    if (linear == nullptr || linear->compute == op::Compute::kI8) continue;
+    const auto weight = static_cast<size_t>(op::OperandsOf(*linear).weight);
+    in_f32.push_back(std::get<op::Weight>(set.node(node.inputs[weight]).op).name);
+    EXPECT_EQ(linear->compute, op::Compute::kF32);
+  }
+  EXPECT_EQ(in_f32, (std::vector<std::string>{"img_in.weight", "final_layer.linear.weight"}));
 }
 
 TEST(FluxConfig, ComesBackFromTheTensorsOfDev) {

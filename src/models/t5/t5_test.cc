@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "graph/passes/fuse.h"
 #include "models/test_tables.h"
 
 namespace ingot::t5 {
@@ -32,6 +33,19 @@ TEST(T5, GivesOneVectorAToken) {
   Graph g;
   const Value out = T5Encoder(g, kTiny, Scope(), g.Input("input_ids", {2, 7}, DType::kI32));
   EXPECT_EQ(g.shape(out), Shape({2, 7, 48}));
+}
+
+TEST(T5, FusedLayerIsSevenLinearsTwoNormsAndAttention) {
+  Graph g;
+  const Value ids = g.Input("input_ids", {1, 256}, DType::kI32);
+  g.MarkOutput("txt", T5Encoder(g, T5Config(), Scope(), ids));
+  std::map<std::string_view, int> counts = CountOps(Fuse(g));
+  counts.erase("reshape");
+  EXPECT_EQ(counts, (std::map<std::string_view, int>{{"attention", 24},
+                                                     {"embedding", 1},
+                                                     {"linear", 24 * 7},
+                                                     {"relative_position_bias", 1},
+                                                     {"rms_norm", 24 * 2 + 1}}));
 }
 
 TEST(T5Config, ComesBackFromTheTensors) {

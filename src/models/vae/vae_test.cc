@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "graph/passes/fuse.h"
 #include "models/test_tables.h"
 
 namespace ingot::vae {
@@ -30,6 +31,20 @@ TEST(Vae, DecodesEightPixelsALatentPixel) {
   Graph g;
   const Value x = Decode(g, VaeConfig(), Scope(), g.Input("z", {2, 5, 7, 16}), kFluxLatents);
   EXPECT_EQ(g.shape(x), Shape({2, 40, 56, 3}));
+}
+
+// conv_in, the middle with its attention, levels with two shortcuts, upsampling, conv_out.
+TEST(Vae, FusedDecoderIsConvolutionsAndStatistics) {
+  Graph g;
+  const Value z = g.Input("z", {1, 64, 64, 16});
+  g.MarkOutput("picture", Decode(g, VaeConfig(), Scope(), z, kFluxLatents));
+  EXPECT_EQ(CountOps(Fuse(g)),
+            (std::map<std::string_view, int>{{"affine", 1},
+                                             {"attention", 1},
+                                             {"conv2d", 1 + 4 + 4 + 24 + 2 + 3 + 1},
+                                             {"group_norm", 1},
+                                             {"group_norm_stats", 29},
+                                             {"reshape", 4}}));
 }
 
 TEST(Vae, EncodesToMeanAndLogvarOfLatentSize) {

@@ -60,11 +60,11 @@ NamedValues GoldenModel::Run(Graph graph, CpuKernels kernels, const NamedValues&
   const std::unique_ptr<Device> device =
       Must(OpenCpuDevice({.num_threads = 1, .kernels = kernels, .target = {}}));
   const Program program = Must(Program::Compile(std::move(graph), weights_, *device));
-  Execution execution = Must(Execution::Load(program, *device, {}));
+  const auto execution = Must(Execution::Start(program, *device));
   for (const Node& node : program.graph().nodes()) {
     const auto* input = std::get_if<op::Input>(&node.op);
     if (input == nullptr) continue;
-    const TensorView view = execution.Input(input->name);
+    const TensorView view = execution->Input(input->name);
     const auto given = inputs.find(input->name);
     if (given == inputs.end()) {
       ReadGolden(input->name, view);
@@ -73,10 +73,10 @@ NamedValues GoldenModel::Run(Graph graph, CpuKernels kernels, const NamedValues&
       std::ranges::copy(given->second, view.As<float>().begin());
     }
   }
-  INGOT_CHECK(execution.Run({}).ok());
+  INGOT_CHECK(execution->Run({}).ok());
   NamedValues outputs;
   for (const Graph::Output& output : program.graph().outputs()) {
-    const std::span<const float> values = execution.Output(output.name).As<float>();
+    const std::span<const float> values = execution->Output(output.name).As<float>();
     outputs[output.name].assign(values.begin(), values.end());
   }
   return outputs;

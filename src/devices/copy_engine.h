@@ -1,0 +1,51 @@
+// What a device whose memory is not the host's has beside device.h: copies over
+// a link that run while the host and the device compute.
+//
+// A device that computes in RAM has no copy engine. The spans of such a device's
+// arenas are addresses on the device: the host reads and writes them by copies.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <stop_token>
+
+#include "base/status.h"
+#include "devices/device.h"
+
+namespace ingot {
+
+// The end of one copy. A default one lies in the past: nothing waits for it.
+struct Event {
+  int stream = 0;    // each is carried out in order; two run side by side
+  int64_t copy = 0;  // from 1, the how-manieth of its stream
+};
+
+class CopyEngine {
+ public:
+  virtual ~CopyEngine() = default;
+
+  // What Device::Allocate would still give, read live.
+  virtual int64_t FreeBytes() const = 0;
+
+  // Of one direction; for the planner's bound bytes / link.
+  virtual double LinkBytesPerSecond() const = 0;
+
+  // Page-locked host memory, the only kind that copies take: from any other a
+  // copy would first be a copy on the host.
+  virtual Result<std::unique_ptr<Arena>> AllocatePinned(int64_t num_bytes) = 0;
+
+  // Begins a copy of equal spans, behind all earlier ones of its direction, and
+  // returns at once. Until its event neither span may be written, nor the
+  // destination read. kUnavailable when the device is lost.
+  virtual Result<Event> Upload(std::span<const std::byte> host, std::span<std::byte> device) = 0;
+  virtual Result<Event> Download(std::span<const std::byte> device, std::span<std::byte> host) = 0;
+
+  // Returns when the copy has arrived. kUnavailable names the copy that failed,
+  // also for every later one of its stream; kCancelled when `stop` was requested
+  // first: the copy goes on.
+  virtual Status Wait(Event event, std::stop_token stop) = 0;
+};
+
+}  // namespace ingot

@@ -1,0 +1,74 @@
+// The reader: brings weights from their file to their places, ahead of the ops that use them.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <span>
+#include <stop_token>
+#include <thread>
+#include <vector>
+
+#include "base/status.h"
+#include "formats/tensor_file.h"
+#include "memory/transfers.h"
+
+namespace ingot {
+
+// One thread that follows a TransferPlan, and the two calls by which the thread that computes keeps
+// step with it. Allocates nothing once it runs.
+class WeightStream {
+ public:
+  // Where a weight of the plan goes.
+  struct Target {
+    const TensorEntry* entry = nullptr;
+    DType dtype = DType::kF32;  // in memory: the entry's, or F32
+    // Of the first element. Not staged: offset % kPageBytes bytes behind the start of a page, with
+    // PagesBytes of room from there.
+    std::byte* data = nullptr;
+    bool is_staged = false;  // read in pieces into `staging`, converted or copied from there
+  };
+
+  // Of `staging`; on a page boundary, reads are direct.
+  static constexpr int64_t kStagingBytes = (256 << 10) + 2 * kPageBytes;
+
+  // Starts reading at once. Everything given outlives the stream; targets are one a load.
+  WeightStream(const TensorFile& file, const TransferPlan& plan, std::span<const Target> targets,
+               std::span<std::byte> staging);
+  ~WeightStream();  // ends the reader after the piece it is at (File::ReadPages)
+
+  // Called by one thread before and after each step, in the order of steps, run after run. Wait
+  // returns when the weights of `step` are there; with the reader's error when they never will be;
+  // with kCancelled when `stop` is requested.
+  Status Wait(int step, std::stop_token stop);
+  void Done(int step);
+
+  int64_t streamed_bytes() const;                  // read from the file so far
+  double stalled_s() const { return stalled_s_; }  // that Wait has waited so far
+
+ private:
+  void Read(std::stop_token stop);
+  bool MayBegin(int64_t run, const TransferPlan::Load& load, std::stop_token stop);
+  Status Load(const Target& target, std::stop_token stop);
+  Status LoadStaged(const Target& target, std::stop_token stop);
+  int64_t num_loads() const { return static_cast<int64_t>(targets_.size()); }
+
+  const TensorFile& file_;
+  const TransferPlan& plan_;
+  const std::span<const Target> targets_;
+  const std::span<std::byte> staging_;
+  double stalled_s_ = 0;
+
+  mutable std::mutex mutex_;
+  std::condition_variable_any changed_;
+  // Guarded by mutex_; steps and loads of all runs.
+  int64_t num_steps_done_ = 0;
+  int64_t num_loads_done_ = 0;
+  int64_t num_runs_begun_ = 0;
+  int64_t streamed_bytes_ = 0;
+  Status error_;
+
+  std::jthread reader_;  // last: uses all of the above
+};
+
+}  // namespace ingot

@@ -1,0 +1,228 @@
+#!/usr/bin/env python3
+"""Jobs inside a kernel memory limit of exactly their --memory budget, without swap: none is killed.
+
+  memory_wall.py INGOT                             the demo model, as a test
+  memory_wall.py INGOT --models DIR [--steps N] [--model NAME] [--case 512x512@512MiB]…
+      the models of DIR, by hand: a table; without --case 512x512 in 512 MiB, 1024x1024 in 1 GiB
+      and, for both, the smallest budget that Ingot plans
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+from ingot import MODELS, PROMPT, binary, main
+
+MIB = 1 << 20
+UNITS = {"KiB": 1 << 10, "MiB": MIB, "GiB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9, "B": 1}
+
+
+class NoCgroup(Exception):
+    """Why this machine cannot limit a process."""
+
+
+class MemoryCgroup:
+    """A cgroup of its own, v1 or v2, below this process's or beside it; removed at the end."""
+
+    def __init__(self, limit_bytes):
+        folder, self.is_v1 = self.own_folder()
+        # v2 has processes in leaves alone: where they may not be below us, they are beside us.
+        for parent in (folder, folder.parent):
+            self.folder = parent / f"ingot-wall-{os.getpid()}"
+            try:
+                self.folder.mkdir()
+            except OSError as error:
+                raise NoCgroup(f"{parent}: cannot make a cgroup: {error.strerror}")
+            if (self.folder / self.limit_file).exists():
+                break
+            self.folder.rmdir()
+        else:
+            raise NoCgroup(f"{folder}: the memory controller is not handed down")
+        try:
+            self.limit(limit_bytes)
+        except OSError as error:
+            self.folder.rmdir()
+            raise NoCgroup(f"{self.folder}: cannot set a limit: {error.strerror}")
+
+    @staticmethod
+    def own_folder():
+        proc = pathlib.Path("/proc/self")
+        groups = [line.split(":", 2) for line in (proc / "cgroup").read_text().splitlines()]
+        for line in (proc / "mountinfo").read_text().splitlines():
+            head, tail = (part.split() for part in line.split(" - "))
+            is_v1 = tail[0] == "cgroup" and "memory" in tail[2].split(",")
+            for number, controllers, path in groups:
+                if (is_v1 and "memory" in controllers.split(",")
+                        or tail[0] == "cgroup2" and number == "0" and controllers == ""):
+                    below = os.path.relpath(path, head[3])
+                    folder = pathlib.Path(head[4], "" if below.startswith("..") else below)
+                    if (folder / "memory.stat").exists():
+                        return folder, is_v1
+        raise NoCgroup("/proc/self/cgroup: no memory controller")
+
+    @property
+    def limit_file(self):
+        return "memory.limit_in_bytes" if self.is_v1 else "memory.max"
+
+    def limit(self, num_bytes):
+        (self.folder / self.limit_file).write_text(str(num_bytes))
+        if self.is_v1:
+            (self.folder / "memory.swappiness").write_text("0")
+            with_swap = self.folder / "memory.memsw.limit_in_bytes"
+            if with_swap.exists():
+                with_swap.write_text(str(num_bytes))
+        elif (self.folder / "memory.swap.max").exists():
+            (self.folder / "memory.swap.max").write_text("0")
+
+    def enter(self):
+        (self.folder / "cgroup.procs").write_text("0")
+
+    @property
+    def peak_bytes(self):
+        """Page cache and page tables counted; None on a kernel that does not say."""
+        file = self.folder / ("memory.max_usage_in_bytes" if self.is_v1 else "memory.peak")
+        return int(file.read_text()) if file.exists() else None
+
+    @property
+    def num_killed(self):
+        file = self.folder / ("memory.oom_control" if self.is_v1 else "memory.events")
+        return int(re.search(r"^oom_kill (\d+)$", file.read_text(), re.M).group(1))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for _ in range(50):  # the kernel lets go of the last process a little after its end
+            try:
+                return self.folder.rmdir()
+            except OSError:
+                time.sleep(0.1)
+
+
+def run_limited(command, limit_bytes, **options):
+    """The finished process, the cgroup's peak, and whether the kernel killed it for memory."""
+    with MemoryCgroup(limit_bytes) as cgroup:
+        done = subprocess.run(list(map(str, command)), preexec_fn=cgroup.enter,
+                              capture_output=True, text=True, **options)
+        return done, cgroup.peak_bytes, cgroup.num_killed > 0
+
+
+def least_budget(*job):
+    """The smallest budget that Ingot offers for a job, in bytes."""
+    done = subprocess.run([binary(), "plan", *map(str, job), "--memory", "1MiB"],
+                          capture_output=True, text=True)
+    if done.returncode != 3:
+        raise RuntimeError(f"expected a refusal of 1MiB, found exit {done.returncode}: "
+                           f"{done.stderr}")
+    return int(re.search(r"--memory (\d+)MiB", done.stderr).group(1)) * MIB
+
+
+class Wall(unittest.TestCase):
+    def setUp(self):
+        try:
+            with MemoryCgroup(64 * MIB):
+                pass
+        except NoCgroup as reason:
+            self.skipTest(str(reason))
+        folder = tempfile.TemporaryDirectory(prefix="ingot-wall-")
+        self.addCleanup(folder.cleanup)
+        self.dir = folder.name
+
+    def test_what_takes_more_than_the_limit_is_killed(self):
+        take = "x = bytearray(96 << 20)"
+        done, _, killed = run_limited([sys.executable, "-c", take], 64 * MIB)
+        self.assertEqual((done.returncode, killed), (-signal.SIGKILL, True))
+        done, _, killed = run_limited([sys.executable, "-c", take], 192 * MIB)
+        self.assertEqual((done.returncode, killed), (0, False))
+
+    def test_job_lives_within_its_budget_and_makes_the_same_picture(self):
+        for size in ("64x64", "128x128", "256x192"):
+            job = ["--models", MODELS, "--size", size, "--steps", "1", "--seed", "1"]
+            least = least_budget(*job)
+            shas = set()
+            for budget in (least, 2 * least):
+                with self.subTest(size=size, budget=budget):
+                    done, _, killed = run_limited(
+                        [binary(), "run", PROMPT, *job, "--memory", f"{budget}B", "--json"], budget,
+                        cwd=self.dir)
+                    self.assertEqual((done.returncode, killed), (0, False), done.stderr)
+                    report = json.loads(done.stdout)
+                    self.assertLessEqual(report["measured"]["peak_ram_bytes"],
+                                         report["plan"]["peak_ram_bytes"])
+                    self.assertLessEqual(report["plan"]["peak_ram_bytes"], budget)
+                    shas.add(report["images"][0]["sha256"])
+            self.assertEqual(len(shas), 1)
+
+
+def mib(num_bytes):
+    return "-" if num_bytes is None else f"{num_bytes / MIB:.1f}"
+
+
+def print_case(model, size, steps, budget, job):
+    with tempfile.TemporaryDirectory(prefix="ingot-wall-") as folder:
+        start = time.monotonic()
+        done, cgroup_peak, killed = run_limited(
+            [binary(), "run", PROMPT, *job, "--steps", steps, "--memory", f"{budget}B", "--json"],
+            budget, cwd=folder)
+        seconds = time.monotonic() - start
+    planned = measured = ratio = None
+    if done.returncode == 0:
+        report = json.loads(done.stdout)
+        planned = report["plan"]["peak_ram_bytes"]
+        measured = report["measured"]["peak_ram_bytes"]
+        ratio = measured / planned
+    outcome = "killed" if killed else "lives" if ratio else done.stderr.strip()
+    print(f"{model:<26}{size:>10}{mib(budget):>10}{mib(planned):>10}{mib(measured):>10}"
+          f"{ratio or 0:>8.4f}{mib(cgroup_peak):>10}{seconds:>9.1f}  {outcome}", flush=True)
+    return outcome == "lives"
+
+
+def parse_bytes(text):
+    number, unit = re.fullmatch(r"([\d.]+)([A-Za-z]+)", text).groups()
+    return int(float(number) * UNITS[unit])
+
+
+def by_hand(args):
+    models = [args.model] if args.model else [
+        pathlib.Path(file["path"]).name for file in json.loads(subprocess.run(
+            [binary(), "models", "--models", args.models, "--json"], capture_output=True,
+            text=True, check=True).stdout)["files"]
+        if any("Flux" in part["component"] for part in file.get("components", []))]
+    print(f"{'model':<26}{'size':>10}{'budget':>10}{'planned':>10}{'measured':>10}{'ratio':>8}"
+          f"{'cgroup':>10}{'seconds':>9}  (MiB)")
+    all_live = True
+    for model in models:
+        for case in args.case or ["512x512@512MiB", "512x512@least", "1024x1024@1GiB",
+                                  "1024x1024@least"]:
+            size, budget = case.split("@")
+            job = ["--models", args.models, "--model", model, "--size", size, "--seed", "1"]
+            num_bytes = least_budget(*job) if budget == "least" else parse_bytes(budget)
+            all_live &= print_case(model, size, args.steps, num_bytes, job)
+    return 0 if all_live else 1
+
+
+if __name__ == "__main__":
+    if "--models" not in sys.argv:
+        main()
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ingot", type=pathlib.Path)
+    parser.add_argument("--models", required=True, type=pathlib.Path)
+    parser.add_argument("--model", help="one diffusion model; without it every one of the folder")
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--case", action="append", help="WxH@SIZE, or WxH@least")
+    arguments = parser.parse_args()
+    os.environ["INGOT"] = str(arguments.ingot)
+    arguments.models = arguments.models.resolve()
+    try:
+        sys.exit(by_hand(arguments))
+    except NoCgroup as no_cgroup:
+        sys.exit(f"skipped: {no_cgroup}")

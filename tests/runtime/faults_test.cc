@@ -1,0 +1,124 @@
+// A weights file that fails while it streams, and cancels in the middle of reads.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <fstream>
+#include <thread>
+
+#include "network.h"
+
+namespace ingot {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Runs twice with the least ring; `fault` happens before op 8 of the first run.
+class FaultsTest : public testing::Test {
+ protected:
+  FaultsTest() {
+    EXPECT_TRUE(
+        program_.PlaceWeights({.num_bytes = LeastBytes(program_.weight_uses()), .num_runs = 2})
+            .ok());
+  }
+  Status RunWithFault(const std::function<void()>& fault) {
+    auto execution = Execution::Start(program_, device_);
+    EXPECT_TRUE(execution.ok());
+    int num_ops = 0;
+    device_.before_op = [&] {
+      if (num_ops++ == 8) fault();
+    };
+    Status status = RunLayers(**execution, 0, {}, y_);
+    if (status.ok()) status = RunLayers(**execution, 0, {}, y_);
+    return status;
+  }
+  void ExpectNamed(const Status& status) {
+    EXPECT_EQ(status.code(), StatusCode::kCorruption) << status.message();
+    EXPECT_NE(status.message().find(file_.path().string()), std::string::npos) << status.message();
+  }
+
+  const Graph graph_ = Layers(6);
+  const WeightsFile file_ = WeightsFile(graph_);
+  WatchedDevice device_;
+  Program program_ = Compile(graph_, file_, device_);
+  std::vector<float> y_;
+};
+
+TEST_F(FaultsTest, AFileCutWhileItStreamsIsNamed) {
+  ExpectNamed(RunWithFault([&] { fs::resize_file(file_.path(), 10000); }));
+}
+
+TEST_F(FaultsTest, AFileCutToNothingIsNamed) {
+  ExpectNamed(RunWithFault([&] { std::ofstream(file_.path(), std::ios::trunc).flush(); }));
+}
+
+TEST_F(FaultsTest, AFileWrittenOverWhileItStreamsIsNamed) {
+  ExpectNamed(RunWithFault([&] {
+    std::fstream file(file_.path(), std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(5000);
+    file << "other weights";
+  }));
+}
+
+TEST_F(FaultsTest, AFileReplacedByAnotherOfItsNameIsReadToItsEnd) {
+  ASSERT_TRUE(RunWithFault([] {}).ok());
+  const std::vector<float> expected = y_;
+  EXPECT_TRUE(RunWithFault([&] {
+                const fs::path other = file_.path().parent_path() / "other";
+                std::ofstream(other) << "other weights";
+                fs::rename(other, file_.path());
+              }).ok());
+  EXPECT_EQ(y_, expected);
+}
+
+TEST_F(FaultsTest, AnErrorOfTheDeviceEndsTheRunAndTheReader) {
+  std::stop_source source;
+  auto execution = Execution::Start(program_, device_);
+  device_.before_op = [&] { source.request_stop(); };  // the device sees it
+  EXPECT_EQ(RunLayers(**execution, 0, source.get_token(), y_).code(), StatusCode::kCancelled);
+}
+
+// 256 MiB in one tensor, a hole in the file.
+TEST(CancelTest, InTheMiddleOfALongReadTakesAMomentOnly) {
+  const int64_t rows = 1 << 16, width = 1 << 10;
+  Graph g;
+  g.MarkOutput("y", g.Linear(Scope(), g.Input("x", {1, width}), rows, {.bias = false}));
+  const fs::path path = fs::path(testing::TempDir()) / "ingot_long_read.safetensors";
+  std::string header =
+      fmt::format(R"({{"weight":{{"dtype":"F32","shape":[{},{}],"data_offsets":[0,{}]}}}})", rows,
+                  width, rows * width * 4);
+  header.resize((header.size() + 7) / 8 * 8, ' ');
+  const uint64_t header_bytes = header.size();
+  std::ofstream(path, std::ios::binary)
+      .write(reinterpret_cast<const char*>(&header_bytes), 8)
+      .write(header.data(), static_cast<std::streamsize>(header_bytes));
+  fs::resize_file(path, 8 + header_bytes + static_cast<uint64_t>(rows * width * 4));
+  auto opened = OpenTensorFile(path);
+  ASSERT_TRUE(opened.ok()) << opened.status().message();
+  const auto tensors =
+      NameTensors(std::make_shared<TensorFile>(*std::move(opened)),
+                  [](std::string_view name) { return std::optional<std::string>(name); });
+  WatchedDevice device;
+  const auto program = Program::Compile(std::move(g), tensors, device);
+  ASSERT_TRUE(program.ok()) << program.status().message();
+  auto execution = Execution::Start(*program, device);
+  ASSERT_TRUE(execution.ok()) << execution.status().message();
+
+  std::stop_source source;
+  std::chrono::steady_clock::time_point stopped;
+  std::jthread canceller([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    stopped = std::chrono::steady_clock::now();
+    source.request_stop();
+  });
+  const Status status = (*execution)->Run(source.get_token());
+  EXPECT_LT((*execution)->streamed_bytes(), rows * width * 4);
+  execution->reset();
+  const auto took = std::chrono::steady_clock::now() - stopped;
+  canceller.join();
+  EXPECT_EQ(status.code(), StatusCode::kCancelled);
+  EXPECT_LT(took, std::chrono::milliseconds(300));
+  fs::remove(path);
+}
+
+}  // namespace
+}  // namespace ingot
