@@ -1,5 +1,5 @@
-// Linear layers by products of 16-bit integers: 1.7 times as fast as f32 can be, with an error a
-// tenth of what rounding x to bf16 costs.
+// Linear layers by products of 16-bit integers: 1.6 to 1.8 times as fast as f32 can be (one core of
+// a Zen 5, M of 1280 and more), with an error a tenth of what rounding x to bf16 costs.
 //
 // K is cut into blocks of 256. In a block, each row of x and each feature of the weight has one
 // scale s and integers q = round(v / s); s is the least that gives
