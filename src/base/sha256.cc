@@ -39,7 +39,7 @@ std::string Sha256(std::span<const std::byte> bytes) {
 }
 
 Result<std::string> Sha256OfFile(const File& file, std::stop_token stop) {
-  constexpr uint64_t kPieceBytes = 4 << 20;
+  constexpr uint64_t kPieceBytes = 1 << 20;
   Digest digest;
   std::vector<std::byte> piece(std::min(kPieceBytes, file.size_bytes()));
   for (uint64_t offset = 0; offset < file.size_bytes(); offset += kPieceBytes) {

@@ -131,10 +131,12 @@ Status RunCommand(const JobFlags& flags, std::stop_token stop) {
   Result<JobResult> result = [&] {
     ProgressBar bar;
     return engine.Run(
-        job, {.path = output,
-              .budget = budget_flags,
-              .progress = [&](const JobProgress& p) { bar.Show(p.phase, p.step, p.num_steps); },
-              .stop = stop});
+        job,
+        {.path = output,
+         .budget = budget_flags,
+         .scratch_folder = flags.scratch.empty() ? kDefaultScratchFolder : flags.scratch.c_str(),
+         .progress = [&](const JobProgress& p) { bar.Show(p.phase, p.step, p.num_steps); },
+         .stop = stop});
   }();
   if (!result.ok()) return result.status();
   if (!flags.json) {

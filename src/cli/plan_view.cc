@@ -124,6 +124,7 @@ Json ToJson(const Plan& plan) {
                       {"streamed_bytes", phase.streamed_bytes},
                       {"vram_bytes", phase.vram_bytes},
                       {"num_parts", phase.num_parts},
+                      {"scratch_bytes", phase.scratch_bytes},
                       {"predicted_s", phase.predicted_s ? Json(*phase.predicted_s) : Json()}});
   }
   return {{"peak_ram_bytes", plan.peak_ram_bytes()},

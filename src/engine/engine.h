@@ -35,9 +35,13 @@ struct EngineOptions {
   std::string cpu_target;  // AVX2, AVX3, AVX3_DL; empty: INGOT_CPU_TARGET, else the best
 };
 
+// Large, on a disk, and there on every Linux (FHS); /tmp often lies in memory.
+inline constexpr const char* kDefaultScratchFolder = "/var/tmp";
+
 struct RunOptions {
   std::filesystem::path path;  // of the picture; with a batch "stem-SEED.png"
   BudgetFlags budget = {};     // kOutOfBudget before any work when no plan fits
+  std::filesystem::path scratch_folder = kDefaultScratchFolder;  // on a disk, not in memory
   ProgressCallback progress = {};
   std::stop_token stop = {};
 };

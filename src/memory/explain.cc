@@ -52,6 +52,10 @@ std::vector<std::string> ExplainPlan(const Plan& plan) {
       sentences.push_back(fmt::format("{} in {} {}", phase.name, phase.num_parts,
                                       phase.name == "decode" ? "strips" : "chunks of tokens"));
     }
+    if (phase.scratch_bytes > 0) {
+      sentences.push_back(fmt::format("{} keeps {} of activations on disk", phase.name,
+                                      FormatByteSize(phase.scratch_bytes)));
+    }
     streams |= phase.ring_bytes > 0;
   }
   if (!streams) sentences.push_back("all weights of a phase are in memory while it runs");

@@ -23,6 +23,7 @@ struct PhasePlan {
   // smaller: strips of the picture (decode), groups of steps (hoist), chunks of
   // tokens (all others).
   int num_parts = 1;
+  int64_t scratch_bytes = 0;  // of pictures on disk
   std::optional<double> predicted_s;
 
   int64_t peak_bytes() const { return arena_bytes + resident_bytes + ring_bytes; }

@@ -1,6 +1,7 @@
 #include "pipeline/flux_pipeline.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "base/stopwatch.h"
@@ -43,15 +44,41 @@ void Measure(const Execution& execution, PhaseMeasure& measure) {
 constexpr const char* kVarying = "img";
 constexpr const char* kStepwise = "timesteps";
 
-Result<Program> CompileNetwork(const Graph& graph, const Component& component, Precision precision,
-                               const Device& device) {
+// Of a network's graph, one way for each of the options.
+Result<std::vector<Program>> CompileNetwork(const Graph& graph, const Component& component,
+                                            Precision precision, const Device& device,
+                                            std::span<const Program::Options> ways) {
   const auto dtype_of = [&](std::string_view name) {
     const auto found = component.tensors.by_name.find(name);
     // One that lacks is told by Program::Compile.
     return found != component.tensors.by_name.end() ? found->second->dtype : DType::kF32;
   };
-  return Program::Compile(SetPrecision(Split(Fuse(graph)), precision, dtype_of), component.tensors,
-                          device);
+  const Graph fused = SetPrecision(Split(Fuse(graph)), precision, dtype_of);
+  std::vector<Program> programs;
+  for (const Program::Options& options : ways) {
+    INGOT_ASSIGN_OR_RETURN(Program program,
+                           Program::Compile(fused, component.tensors, device, options));
+    programs.push_back(std::move(program));
+  }
+  return programs;
+}
+
+constexpr Program::Options kWhole = {};
+
+// The MLPs and attentions of 4096 tokens in pieces: slower by what their weights are unpacked
+// again.
+constexpr std::array<Program::Options, 3> kTransformerWays = {
+    {{}, {.chunk_rows = 1024}, {.chunk_rows = 256}}};
+
+// Decoders of pictures whose largest activation takes `largest_bytes`: in memory, then the largest
+// ones on disk, then nearly all.
+std::vector<Program::Options> DecoderWays(int64_t largest_bytes) {
+  std::vector<Program::Options> ways = {kWhole};
+  for (const auto& [divisor, strip_rows] : {std::pair(2, 64), {4, 64}, {8, 32}, {32, 16}}) {
+    ways.push_back(
+        {.strips = {.max_picture_bytes = largest_bytes / divisor - 1, .strip_rows = strip_rows}});
+  }
+  return ways;
 }
 
 // The sigmas fall; only the last may be 0.
@@ -106,10 +133,10 @@ Status FluxPipeline::Compile(const Device& device) {
   const auto num_prompts = static_cast<int64_t>(prompts_.size());
   const ModelSet& models = job_.models;
   const auto compile = [&](const char* name, const Graph& g, const Component& component,
+                           std::span<const Program::Options> options,
                            int64_t num_runs) -> Result<Phase> {
-    INGOT_ASSIGN_OR_RETURN(Program program, CompileNetwork(g, component, job_.precision, device));
-    std::vector<Program> ways;
-    ways.push_back(std::move(program));
+    INGOT_ASSIGN_OR_RETURN(std::vector<Program> ways,
+                           CompileNetwork(g, component, job_.precision, device, options));
     return Phase(name, std::move(ways), num_runs);
   };
   {
@@ -119,13 +146,13 @@ Status FluxPipeline::Compile(const Device& device) {
                                  g.Input("eos_idx", {1}, DType::kI32)};
     g.MarkOutput("pooled",
                  clip::ClipText(g, config, Scope(), in, config.num_hidden_layers).pooler_output);
-    INGOT_ASSIGN_OR_RETURN(clip_, compile("clip", g, models.clip, num_prompts));
+    INGOT_ASSIGN_OR_RETURN(clip_, compile("clip", g, models.clip, {&kWhole, 1}, num_prompts));
   }
   {
     Graph g;
     const Value ids = g.Input("input_ids", {1, num_tokens}, DType::kI32);
     g.MarkOutput("txt", t5::T5Encoder(g, models.t5.As<t5::T5Config>(), Scope(), ids));
-    INGOT_ASSIGN_OR_RETURN(t5_, compile("t5", g, models.t5, num_prompts));
+    INGOT_ASSIGN_OR_RETURN(t5_, compile("t5", g, models.t5, {&kWhole, 1}, num_prompts));
   }
   INGOT_RETURN_IF_ERROR(CompileTransformer(device, 1));
   Graph g;
@@ -133,7 +160,12 @@ Status FluxPipeline::Compile(const Device& device) {
       g.Input("z", {1, latent_shape_.channels, latent_shape_.height, latent_shape_.width});
   g.MarkOutput("picture", vae::Decode(g, models.vae.As<vae::VaeConfig>(), Scope(),
                                       g.Permute(z, {0, 2, 3, 1}), vae::kFluxLatents));
-  INGOT_ASSIGN_OR_RETURN(vae_, compile("decode", g, models.vae, job_.batch));
+  const auto& vae_config = models.vae.As<vae::VaeConfig>();
+  // Of the last upsampling, in f16.
+  const int64_t largest_bytes =
+      int64_t{job_.width} * job_.height * vae_config.block_out_channels[1] * 2;
+  INGOT_ASSIGN_OR_RETURN(vae_,
+                         compile("decode", g, models.vae, DecoderWays(largest_bytes), job_.batch));
   return {};
 }
 
@@ -151,17 +183,18 @@ Status FluxPipeline::CompileTransformer(const Device& device, int64_t group_rows
       Hoist(g, {.varying = {kVarying}, .stepwise = {kStepwise}, .num_rows = group_rows});
   crossings_ = std::move(hoisted.crossings);
   const auto compile = [&](const char* name, const Graph& graph,
+                           std::span<const Program::Options> options,
                            int64_t num_runs) -> Result<Phase> {
-    INGOT_ASSIGN_OR_RETURN(Program program,
-                           CompileNetwork(graph, job_.models.flux, job_.precision, device));
-    std::vector<Program> ways;
-    ways.push_back(std::move(program));
+    INGOT_ASSIGN_OR_RETURN(
+        std::vector<Program> ways,
+        CompileNetwork(graph, job_.models.flux, job_.precision, device, options));
     return Phase(name, std::move(ways), num_runs);
   };
   const int64_t num_hoists = num_groups() == 1 ? 1 : num_groups() * job_.batch;
-  INGOT_ASSIGN_OR_RETURN(hoist_, compile("hoist", hoisted.hoisted, num_hoists * num_prompts));
-  INGOT_ASSIGN_OR_RETURN(
-      flux_, compile("sampling", hoisted.main, job_.batch * num_evaluations * num_prompts));
+  INGOT_ASSIGN_OR_RETURN(hoist_,
+                         compile("hoist", hoisted.hoisted, {&kWhole, 1}, num_hoists * num_prompts));
+  INGOT_ASSIGN_OR_RETURN(flux_, compile("sampling", hoisted.main, kTransformerWays,
+                                        job_.batch * num_evaluations * num_prompts));
   return {};
 }
 
@@ -228,8 +261,8 @@ void FluxPipeline::MakePlan() {
   sampling.max_live_bytes += hoist.max_live_bytes + hoist.ring_bytes;
 }
 
-Result<Record> FluxPipeline::Run(Device& device, const ProgressCallback& progress,
-                                 std::stop_token stop) const {
+Result<Record> FluxPipeline::Run(Device& device, const std::filesystem::path& scratch_folder,
+                                 const ProgressCallback& progress, std::stop_token stop) const {
   Record record{.plan = plan_, .phases = {}, .pictures = {}};
   std::vector<Conditioning> conds(prompts_.size());
   std::vector<std::vector<float>> latents;
@@ -254,7 +287,8 @@ Result<Record> FluxPipeline::Run(Device& device, const ProgressCallback& progres
     return SamplePictures(device, conds, latents, measure, progress, stop);
   }));
   INGOT_RETURN_IF_ERROR(run_phase("decode", [&](PhaseMeasure& measure) {
-    return DecodePictures(device, latents, record.pictures, measure, progress, stop);
+    return DecodePictures(device, scratch_folder, latents, record.pictures, measure, progress,
+                          stop);
   }));
   return record;
 }
@@ -426,11 +460,12 @@ Status FluxPipeline::SamplePictures(Device& device, std::vector<Conditioning>& c
   return {};
 }
 
-Status FluxPipeline::DecodePictures(Device& device, const std::vector<std::vector<float>>& latents,
+Status FluxPipeline::DecodePictures(Device& device, const std::filesystem::path& scratch_folder,
+                                    const std::vector<std::vector<float>>& latents,
                                     std::vector<Picture>& pictures, PhaseMeasure& measure,
                                     const ProgressCallback& progress, std::stop_token stop) const {
   INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> vae,
-                         Execution::Start(vae_->program(), device));
+                         Execution::Start(vae_->program(), device, scratch_folder));
   for (size_t i = 0; i < latents.size(); ++i) {
     Copy<float>(latents[i], vae->Input("z").As<float>());
     INGOT_RETURN_IF_ERROR(vae->Run(stop));

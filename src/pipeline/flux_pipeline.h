@@ -1,6 +1,7 @@
 // A Flux job as phases: clip, t5, hoist, sampling, decode.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -38,8 +39,10 @@ class FluxPipeline {
   Status FitTo(const Device& device, int64_t ram_bytes);
   const Plan& plan() const { return plan_; }
 
-  // Runs the plan. kNotFinite names the phase and the file when NaN or Inf comes out.
-  Result<Record> Run(Device& device, const ProgressCallback& progress, std::stop_token stop) const;
+  // Runs the plan; pictures that it puts on disk go to `scratch_folder`. kNotFinite names the phase
+  // and the file when NaN or Inf comes out.
+  Result<Record> Run(Device& device, const std::filesystem::path& scratch_folder,
+                     const ProgressCallback& progress, std::stop_token stop) const;
 
  private:
   friend class FluxPipelinePeer;  // pipeline_golden_test.cc compares what each phase gives
@@ -75,7 +78,8 @@ class FluxPipeline {
   Status SamplePictures(Device& device, std::vector<Conditioning>& conds,
                         std::vector<std::vector<float>>& latents, PhaseMeasure& measure,
                         const ProgressCallback& progress, std::stop_token stop) const;
-  Status DecodePictures(Device& device, const std::vector<std::vector<float>>& latents,
+  Status DecodePictures(Device& device, const std::filesystem::path& scratch_folder,
+                        const std::vector<std::vector<float>>& latents,
                         std::vector<Picture>& pictures, PhaseMeasure& measure,
                         const ProgressCallback& progress, std::stop_token stop) const;
 

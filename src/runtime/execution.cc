@@ -22,8 +22,13 @@ TensorView Rows(TensorView view, const ingot::Step& step, int64_t at) {
 
 }  // namespace
 
-Result<std::unique_ptr<Execution>> Execution::Start(const Program& program, Device& device) {
+Result<std::unique_ptr<Execution>> Execution::Start(const Program& program, Device& device,
+                                                    const std::filesystem::path& scratch_folder) {
   std::unique_ptr<Execution> execution(new Execution(program, device));
+  if (program.scratch_bytes() > 0) {
+    INGOT_ASSIGN_OR_RETURN(execution->scratch_,
+                           ScratchFile::Create(scratch_folder, program.scratch_bytes()));
+  }
   INGOT_ASSIGN_OR_RETURN(execution->arena_, device.Allocate(program.arena_bytes()));
   execution->targets_ = execution->PlaceWeights();
   execution->PlaceViews();
@@ -146,10 +151,111 @@ Status Execution::Run(std::stop_token stop) {
     if (program_->steps()[i].gather >= 0) {
       INGOT_RETURN_IF_ERROR(GatherRows(program_->steps()[i], stop));
     }
-    INGOT_RETURN_IF_ERROR(device_->Run(calls_[i], stop));
+    const bool in_strips = !program_->steps()[i].windows.empty();
+    INGOT_RETURN_IF_ERROR(in_strips ? RunStrips(program_->steps()[i], calls_[i], stop)
+                                    : device_->Run(calls_[i], stop));
     stream_->Done(step);
   }
   return {};
+}
+
+// Reads of the next strip and the write of the one before go on while a strip is computed.
+Status Execution::RunStrips(const Program::Step& step, const OpCall& whole, std::stop_token stop) {
+  constexpr size_t kMaxOperands = 8, kMaxWindows = 3;
+  const auto& conv = std::get<op::Conv2d>(*whole.op);
+  const op::Conv2dOperands at = op::OperandsOf(conv);
+  const int64_t kernel_rows = whole.inputs[static_cast<size_t>(at.weight)].shape[2];
+  const int64_t num_rows = whole.output.shape[1], x_rows = whole.inputs[0].shape[1];
+  const int64_t strip_rows = program_->strip_rows();
+  const int64_t num_strips = (num_rows + strip_rows - 1) / strip_rows;
+  INGOT_CHECK(whole.inputs.size() <= kMaxOperands && step.windows.size() <= kMaxWindows);
+
+  const auto output_rows = [&](int64_t strip) -> RowRange {
+    return {strip * strip_rows, std::min((strip + 1) * strip_rows, num_rows)};
+  };
+  const auto rows_of = [&](int input_idx, int64_t strip) {
+    const RowRange rows = output_rows(strip);
+    return input_idx == 0 ? WindowOf(conv, kernel_rows, x_rows, rows) : rows;
+  };
+  const auto bytes_of = [&](const Program::Window& window, int64_t strip) {
+    const RowRange rows = rows_of(window.input_idx, strip);
+    return std::span(this->at(window.offsets[static_cast<size_t>(strip % 2)]),
+                     static_cast<size_t>((rows.end - rows.begin) * window.row_bytes));
+  };
+  const auto file_offset = [&](const Program::Window& window, int64_t strip) {
+    return window.file_offset + rows_of(window.input_idx, strip).begin * window.row_bytes;
+  };
+  // Of the strips of either parity.
+  std::array<ScratchFile::Ticket, 2> reads = {}, writes = {};
+  const auto read = [&](int64_t strip) {
+    for (const Program::Window& window : step.windows) {
+      if (window.input_idx < 0) continue;
+      reads[static_cast<size_t>(strip % 2)] =
+          scratch_->Read(file_offset(window, strip), bytes_of(window, strip));
+    }
+  };
+  const bool has_reads = std::ranges::any_of(
+      step.windows, [](const Program::Window& window) { return window.input_idx >= 0; });
+  const Program::Window* written = nullptr;
+  for (const Program::Window& window : step.windows) {
+    if (window.input_idx < 0) written = &window;
+  }
+
+  if (has_reads) read(0);
+  for (int64_t strip = 0; strip < num_strips; ++strip) {
+    const auto parity = static_cast<size_t>(strip % 2);
+    if (has_reads) INGOT_RETURN_IF_ERROR(scratch_->Wait(reads[parity]));
+    if (written != nullptr && strip >= 2) INGOT_RETURN_IF_ERROR(scratch_->Wait(writes[parity]));
+    if (has_reads && strip + 1 < num_strips) read(strip + 1);
+
+    const RowRange rows = output_rows(strip);
+    // The part of `view` that the strip needs: in its window, or where the picture is.
+    const auto part = [&](auto view, int input_idx) {
+      const RowRange range = rows_of(input_idx, strip);
+      const int64_t row_elements = view.shape.num_elements() / view.shape[1];
+      view.shape[1] = range.end - range.begin;
+      for (const Program::Window& window : step.windows) {
+        if (window.input_idx != input_idx) continue;
+        view.data = bytes_of(window, strip).data();
+        return view;
+      }
+      view.data += NumBytes(view.dtype, {range.begin * row_elements});
+      return view;
+    };
+    std::array<ConstTensorView, kMaxOperands> inputs;
+    std::ranges::copy(whole.inputs, inputs.begin());
+    inputs[0] = part(inputs[0], 0);
+    if (at.residual >= 0) {
+      inputs[static_cast<size_t>(at.residual)] =
+          part(inputs[static_cast<size_t>(at.residual)], at.residual);
+    }
+    const Strip place = {
+        .begin = rows.begin, .window_begin = rows_of(0, strip).begin, .picture_rows = x_rows};
+    OpCall call = whole;
+    call.inputs = std::span(inputs).first(whole.inputs.size());
+    call.output = part(whole.output, -1);
+    call.strip = &place;
+    INGOT_RETURN_IF_ERROR(device_->Run(call, stop));
+    if (step.stats >= 0) {
+      const auto stats = static_cast<size_t>(step.stats);
+      const ConstTensorView picture = call.output;
+      const Strip of_output = {
+          .begin = rows.begin, .window_begin = rows.begin, .picture_rows = num_rows};
+      INGOT_RETURN_IF_ERROR(device_->Run(
+          {&program_->graph().nodes()[stats].op,
+           {&picture, 1},
+           views_[stats],
+           {this->at(step.stats_workspace_offset), static_cast<size_t>(step.stats_workspace_bytes)},
+           &of_output},
+          stop));
+    }
+    if (written != nullptr) {
+      writes[parity] = scratch_->Write(file_offset(*written, strip), bytes_of(*written, strip));
+    }
+  }
+  // The windows are another step's next.
+  return written != nullptr ? scratch_->Wait(writes[static_cast<size_t>((num_strips - 1) % 2)])
+                            : Status();
 }
 
 // A row that was asked for before (padding) is copied.

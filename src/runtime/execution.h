@@ -1,6 +1,7 @@
 // A program in memory: its arena, its weights on their way, and runs of its graph.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <stop_token>
 #include <string_view>
@@ -9,6 +10,7 @@
 #include "base/status.h"
 #include "devices/device.h"
 #include "runtime/program.h"
+#include "runtime/scratch_file.h"
 #include "runtime/weight_stream.h"
 
 namespace ingot {
@@ -17,8 +19,10 @@ namespace ingot {
 // of it back when it goes. Program and device must outlive it.
 class Execution {
  public:
-  // Allocates, and starts to read the weights.
-  static Result<std::unique_ptr<Execution>> Start(const Program& program, Device& device);
+  // Allocates, and starts to read the weights. Pictures on disk, if the program has some, go to a
+  // file without a name in `scratch_folder` (ScratchFile).
+  static Result<std::unique_ptr<Execution>> Start(const Program& program, Device& device,
+                                                  const std::filesystem::path& scratch_folder = {});
   Execution(const Execution&) = delete;
   Execution& operator=(const Execution&) = delete;
 
@@ -45,6 +49,7 @@ class Execution {
   std::vector<WeightStream::Target> PlaceWeights();
   void PrepareCalls();
   ConstTensorView Operand(const Program::Step& step, size_t input_idx) const;
+  Status RunStrips(const Program::Step& step, const OpCall& whole, std::stop_token stop);
   Status GatherRows(const Program::Step& step, std::stop_token stop);
 
   const Program* program_;
@@ -56,6 +61,7 @@ class Execution {
   std::vector<OpCall> calls_;              // of all steps
   int64_t gathered_bytes_ = 0;
   double gather_s_ = 0;
+  std::unique_ptr<ScratchFile> scratch_;  // null where no picture goes to disk
   std::vector<WeightStream::Target> targets_;
   std::unique_ptr<WeightStream> stream_;  // last: writes into the arena
 };

@@ -30,12 +30,15 @@ bool IsStaged(const TensorEntry& entry, DType dtype) {
 }  // namespace
 
 Result<Program> Program::Compile(Graph graph, ComponentTensors tensors, const Device& device,
-                                 int64_t chunk_rows) {
-  Program program(std::move(graph), std::move(tensors));
-  program.schedule_ = ChunkTokens(program.graph_, chunk_rows);
+                                 const Options& options) {
+  Program program(std::move(graph), std::move(tensors), options);
+  program.schedule_ = ChunkTokens(program.graph_, options.chunk_rows);
   program.storage_ = AssignStorage(program.graph_, device, program.schedule_);
+  program.FindStrips(device);
   program.schedule_.KeepNodes(program.storage_.steps);
-  for (const ingot::Step& step : program.schedule_.steps) program.steps_.push_back({step});
+  for (const ingot::Step& step : program.schedule_.steps) {
+    program.AddWindows(program.steps_.emplace_back(Step{step}));
+  }
   INGOT_RETURN_IF_ERROR(program.BindWeights());
   program.ChooseDTypes(device);
   program.FindGathers();
@@ -45,6 +48,51 @@ Result<Program> Program::Compile(Graph graph, ComponentTensors tensors, const De
   INGOT_RETURN_IF_ERROR(
       program.PlaceWeights({.num_bytes = AllResidentBytes(program.weight_uses_), .num_runs = 2}));
   return program;
+}
+
+// Statistics of a picture on disk are no step of their own: they are taken while it is made.
+void Program::FindStrips(const Device& device) {
+  pictures_ = FindPicturesOnDisk(graph_, storage_, device, options_.strips);
+  std::erase_if(storage_.steps, [&](int32_t step) {
+    const Node& node = graph_.nodes()[static_cast<size_t>(step)];
+    if (!std::holds_alternative<op::GroupNormStats>(node.op)) return false;
+    const int32_t picture = node.inputs[0].id;
+    if (!pictures_.Has(place(picture).root)) return false;
+    return stats_of_.emplace(picture, step).second;
+  });
+}
+
+void Program::AddWindows(Step& step) {
+  const Node& node = graph_.nodes()[static_cast<size_t>(step.node)];
+  const auto* conv = std::get_if<op::Conv2d>(&node.op);
+  if (conv == nullptr) return;
+  const int64_t strip = std::min(options_.strips.strip_rows, node.shape[1]);
+  const auto add = [&](int input_idx, int32_t value, int64_t num_rows) {
+    const int32_t root = place(value).root;
+    if (!pictures_.Has(root)) return;
+    const Node& picture = graph_.nodes()[static_cast<size_t>(value)];
+    step.windows.push_back({.input_idx = input_idx,
+                            .file_offset = pictures_.file_offsets[static_cast<size_t>(root)],
+                            .row_bytes = NumBytes(picture.dtype, picture.shape) / picture.shape[1],
+                            .num_rows = num_rows});
+  };
+  const op::Conv2dOperands at = op::OperandsOf(*conv);
+  const Shape& x = graph_.shape(node.inputs[0]);
+  const int64_t kernel_rows = graph_.shape(node.inputs[static_cast<size_t>(at.weight)])[2];
+  int64_t most_rows = 0;
+  for (int64_t row = 0; row < node.shape[1]; row += strip) {
+    const RowRange window =
+        WindowOf(*conv, kernel_rows, x[1], {row, std::min(row + strip, node.shape[1])});
+    most_rows = std::max(most_rows, window.end - window.begin);
+  }
+  add(0, node.inputs[0].id, most_rows);
+  if (at.residual >= 0) {
+    add(at.residual, node.inputs[static_cast<size_t>(at.residual)].id, strip);
+  }
+  add(-1, step.node, strip);
+  if (const auto stats = stats_of_.find(step.node); stats != stats_of_.end()) {
+    step.stats = stats->second;
+  }
 }
 
 Result<const TensorEntry*> Program::FindTensor(const Node& node) {
@@ -201,8 +249,20 @@ Status Program::CheckSupport(const Device& device) {
     const OpSignature signature = {&node.op, shapes, dtypes, output, node.dtype};
     INGOT_RETURN_IF_ERROR(device.Supports(signature));
     step.workspace_bytes = device.WorkspaceBytes(signature);
+    if (step.stats >= 0) {
+      INGOT_ASSIGN_OR_RETURN(step.stats_workspace_bytes, CheckStats(step, device));
+    }
   }
   return {};
+}
+
+Result<int64_t> Program::CheckStats(const Step& step, const Device& device) const {
+  const Node& stats = graph_.nodes()[static_cast<size_t>(step.stats)];
+  const Shape shape = graph_.shape(stats.inputs[0]);
+  const DType dtype = this->dtype(stats.inputs[0].id);
+  const OpSignature signature = {&stats.op, {&shape, 1}, {&dtype, 1}, stats.shape, stats.dtype};
+  INGOT_RETURN_IF_ERROR(device.Supports(signature));
+  return device.WorkspaceBytes(signature);
 }
 
 void Program::LayOutActivations() {
@@ -210,7 +270,14 @@ void Program::LayOutActivations() {
   const int end = static_cast<int>(steps_.size());
   std::vector<int32_t> roots;
   for (const ValuePlace& place : storage_.places) roots.push_back(place.root);
-  const std::vector<BufferLifetime> lifetimes = FindLifetimes(graph_, schedule_, roots);
+  std::vector<BufferLifetime> lifetimes = FindLifetimes(graph_, schedule_, roots);
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    if (pictures_.Has(static_cast<int32_t>(i))) lifetimes[i].num_bytes = 0;
+  }
+  for (int i = 0; i < end; ++i) {
+    const int32_t stats = steps_[static_cast<size_t>(i)].stats;
+    if (stats >= 0) lifetimes[static_cast<size_t>(place(stats).root)].first_step = i;
+  }
   std::vector<BufferLifetime> buffers;
   std::vector<int64_t*> offsets;  // of `buffers`
   offsets_.assign(nodes.size(), -1);
@@ -230,6 +297,12 @@ void Program::LayOutActivations() {
     Step& step = steps_[static_cast<size_t>(i)];
     int64_t& workspace_bytes = workspaces[step.node];
     workspace_bytes = std::max(workspace_bytes, step.workspace_bytes);
+    take(step.stats_workspace_offset, step.stats_workspace_bytes, i);
+    for (Window& window : step.windows) {
+      // A page more, so that a window can begin at one.
+      const int64_t num_bytes = window.num_rows * window.row_bytes + kPageBytes;
+      for (int64_t& offset : window.offsets) take(offset, num_bytes, i);
+    }
     if (step.gather < 0) continue;
     Gather& gather = gathers_[static_cast<size_t>(step.gather)];
     take(gather.rows_offset, gather.num_rows * gather.row_bytes(), i);
@@ -244,6 +317,11 @@ void Program::LayOutActivations() {
 
   layout_ = LayOutArena(buffers);
   for (size_t i = 0; i < buffers.size(); ++i) *offsets[i] = layout_.offsets[i];
+  for (Step& step : steps_) {
+    for (Window& window : step.windows) {
+      for (int64_t& offset : window.offsets) offset = RoundUpToPage(offset);
+    }
+  }
   for (Step& step : steps_) step.workspace_offset = workspace_offsets[step.node];
 }
 
@@ -272,7 +350,14 @@ PhasePlan Program::Plan(std::string phase_name) const {
                     .max_live_bytes = layout_.max_live_bytes + WeightStream::kStagingBytes,
                     .resident_bytes = transfers_.resident_bytes,
                     .ring_bytes = transfers_.ring_bytes,
-                    .num_runs = transfers_.num_runs};
+                    .num_runs = transfers_.num_runs,
+                    .scratch_bytes = pictures_.file_bytes};
+  for (const Step& step : steps_) {
+    if (step.windows.empty()) continue;
+    const int64_t rows = graph_.nodes()[static_cast<size_t>(step.node)].shape[1];
+    plan.num_parts =
+        std::max(plan.num_parts, static_cast<int>((rows + strip_rows() - 1) / strip_rows()));
+  }
   for (size_t i = 0; i < weight_uses_.size(); ++i) {
     const bool is_read_again = !transfers_.loads[i].resident;
     const int64_t bytes = weight_uses_[i].file_bytes;

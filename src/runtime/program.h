@@ -1,6 +1,7 @@
 // A graph compiled for a device: every weight found, every byte placed.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -16,6 +17,7 @@
 #include "memory/plan.h"
 #include "memory/transfers.h"
 #include "runtime/storage.h"
+#include "runtime/strips.h"
 
 namespace ingot {
 
@@ -42,17 +44,39 @@ class Program {
     int64_t pages_bytes() const { return row_bytes() + 3 * kPageBytes; }
   };
 
+  // A picture on disk that a step reads or writes, through two windows of its rows in turn.
+  struct Window {
+    int input_idx = -1;       // the operand; -1: the output
+    int64_t file_offset = 0;  // of the picture in the scratch file
+    int64_t row_bytes = 0;
+    int64_t num_rows = 0;                 // most that one window holds
+    std::array<int64_t, 2> offsets = {};  // in the arena
+  };
+
   // One op of a run.
   struct Step : ingot::Step {
     int64_t workspace_offset = 0, workspace_bytes = 0;  // in the arena
     int32_t gather = -1;                                // index in gathers()
+    std::vector<Window> windows;                        // some: the step runs strip by strip
+    // GroupNormStats of the output, taken of each strip while it is in memory; -1: none.
+    int32_t stats = -1;
+    int64_t stats_workspace_offset = 0, stats_workspace_bytes = 0;
+  };
+
+  // Less memory, the same bits.
+  struct Options {
+    int64_t chunk_rows = 0;  // ChunkTokens
+    StripOptions strips;
   };
 
   // Joins the graph's weights with the file's tensors, all of them resident. kCorruption names the
   // file, the tensor, what was expected and what was found; kUnsupported an op that the device does
-  // not have. chunk_rows as ChunkTokens takes it: less memory, the same bits.
+  // not have.
   static Result<Program> Compile(Graph graph, ComponentTensors tensors, const Device& device,
-                                 int64_t chunk_rows = 0);
+                                 const Options& options);
+  static Result<Program> Compile(Graph graph, ComponentTensors tensors, const Device& device) {
+    return Compile(std::move(graph), std::move(tensors), device, Options());
+  }
 
   // Memory for weights, and how often the program will run with it.
   struct WeightBudget {
@@ -82,11 +106,18 @@ class Program {
   int64_t weights_offset() const;
   int64_t arena_bytes() const { return weights_offset() + transfers_.num_bytes(); }
 
+  // Room for pictures on disk, and the height of the strips in which they are made.
+  int64_t scratch_bytes() const { return pictures_.file_bytes; }
+  int64_t strip_rows() const { return options_.strips.strip_rows; }
+
   PhasePlan Plan(std::string phase_name) const;
 
  private:
-  Program(Graph graph, ComponentTensors tensors)
-      : graph_(std::move(graph)), tensors_(std::move(tensors)) {}
+  Program(Graph graph, ComponentTensors tensors, const Options& options)
+      : graph_(std::move(graph)), tensors_(std::move(tensors)), options_(options) {}
+  void FindStrips(const Device& device);
+  void AddWindows(Step& step);
+  Result<int64_t> CheckStats(const Step& step, const Device& device) const;
   Status BindWeights();
   void ChooseDTypes(const Device& device);
   void FindGathers();
@@ -98,7 +129,10 @@ class Program {
 
   Graph graph_;
   ComponentTensors tensors_;
-  Schedule schedule_;  // of the nodes that run
+  Options options_;
+  PicturesOnDisk pictures_;
+  std::map<int32_t, int32_t> stats_of_;  // of a picture on disk: the node of its statistics
+  Schedule schedule_;                    // of the nodes that run
   Storage storage_;
   std::vector<Step> steps_;
   std::vector<Gather> gathers_;

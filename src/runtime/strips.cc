@@ -50,8 +50,8 @@ PicturesOnDisk FindPicturesOnDisk(const Graph& graph, const Storage& storage, co
         std::holds_alternative<op::Conv2d>(nodes[i].op) && device.AcceptsStrips(nodes[i].op);
     if (!is_whole(i) || !makes_strips) keep(root_of(value));
     for (size_t k = 0; k < nodes[i].inputs.size(); ++k) {
-      const bool reads = ReadsWindows(nodes[i].op, static_cast<int>(k)) &&
-                         device.AcceptsStrips(nodes[i].op);
+      const bool reads =
+          ReadsWindows(nodes[i].op, static_cast<int>(k)) && device.AcceptsStrips(nodes[i].op);
       if (!reads) keep(root_of(nodes[i].inputs[k]));
     }
   }

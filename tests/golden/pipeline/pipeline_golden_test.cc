@@ -28,7 +28,7 @@ class FluxPipelinePeer {
     INGOT_RETURN_IF_ERROR(pipeline.HoistAll(device, out.conds, measure, {}));
     INGOT_RETURN_IF_ERROR(pipeline.SamplePictures(device, out.conds, out.latents, measure, {}, {}));
     INGOT_RETURN_IF_ERROR(
-        pipeline.DecodePictures(device, out.latents, out.pictures, measure, {}, {}));
+        pipeline.DecodePictures(device, {}, out.latents, out.pictures, measure, {}, {}));
     return out;
   }
 };
