@@ -120,6 +120,7 @@ Json ToJson(const Plan& plan) {
                       {"max_live_bytes", phase.max_live_bytes},
                       {"resident_bytes", phase.resident_bytes},
                       {"ring_bytes", phase.ring_bytes},
+                      {"num_runs", phase.num_runs},
                       {"streamed_bytes", phase.streamed_bytes},
                       {"vram_bytes", phase.vram_bytes},
                       {"num_parts", phase.num_parts},

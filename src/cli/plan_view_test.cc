@@ -13,12 +13,15 @@ Plan SomePlan() {
   return {.phases = {{.name = "t5",
                       .arena_bytes = 20 * kMiB,
                       .ring_bytes = 90 * kMiB,
+                      .run_bytes = 4823 * kMiB,
                       .streamed_bytes = 4823 * kMiB,
                       .predicted_s = 12.34},
                      {.name = "sampling",
                       .arena_bytes = 100 * kMiB,
                       .resident_bytes = 200 * kMiB,
                       .ring_bytes = 60 * kMiB,
+                      .num_runs = 4,
+                      .run_bytes = 4950 * kMiB,
                       .streamed_bytes = 20000 * kMiB,
                       .num_parts = 2},
                      {.name = "decode", .arena_bytes = 80 * kMiB, .num_parts = 8}},
@@ -53,8 +56,8 @@ peak 400 MiB of a budget of 500 MiB (--memory)
 process 30.0 MiB, carried between phases 10.0 MiB
 sampling sets the peak: 360 MiB of 400 MiB (90 %)
 t5 streams 4.71 GiB through a ring of 90.0 MiB
-sampling keeps 200 MiB of weights and streams 19.3 GiB through a ring
-  of 60.0 MiB
+sampling keeps 200 MiB of weights and streams 4.83 GiB in each of 4
+  runs through a ring of 60.0 MiB
 sampling in 2 chunks of tokens
 decode in 8 strips
 )");

@@ -66,12 +66,15 @@ Result<FluxPipeline> Engine::Prepare(const Job& job, const BudgetFlags& flags) c
     other.height = shape.height;
     other.batch = shape.batch;
     INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, FluxPipeline::Prepare(other, *device_));
-    return pipeline.plan().peak_ram_bytes();
+    return pipeline.least_bytes();
   };
   INGOT_ASSIGN_OR_RETURN(FluxPipeline pipeline, FluxPipeline::Prepare(job, *device_));
-  const int64_t peak = pipeline.plan().peak_ram_bytes();
-  if (peak <= budget.ram_bytes) return pipeline;
-  return RefuseJob({job.width, job.height, job.batch}, peak, budget, smallest_peak);
+  const int64_t least = pipeline.least_bytes();
+  if (least > budget.ram_bytes) {
+    return RefuseJob({job.width, job.height, job.batch}, least, budget, smallest_peak);
+  }
+  INGOT_RETURN_IF_ERROR(pipeline.FitTo(*device_, budget.ram_bytes));
+  return pipeline;
 }
 
 Result<Budget> Engine::ReadBudget(const BudgetFlags& flags) const {

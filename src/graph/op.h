@@ -94,7 +94,7 @@ struct Unary {
 // precision and the weight's type. Sums of kI16 and kI8 are exact integers.
 enum class Compute : uint8_t {
   kF32,  // one chain of fused multiply-adds per element, in the order of K
-  kI16,  // both sides rounded to 12 or 13 bits with a scale per row and 256 of K
+  kI16,  // both sides rounded to 12 bits or more with a scale per row and 256 of K
   kI8,   // both sides rounded to 8 bits with a scale per row and 256 of K
 };
 

@@ -18,11 +18,11 @@ std::string ExplainPeak(const Plan& plan) {
                      Percent(largest.peak_bytes(), plan.peak_ram_bytes()));
 }
 
-// Only what passes through the ring: the resident weights are read once, in front.
 std::string ExplainStreaming(const PhasePlan& phase) {
+  const std::string runs =
+      phase.num_runs == 1 ? "" : fmt::format(" in each of {} runs", phase.num_runs);
   const std::string streams =
-      fmt::format("streams {} through a ring of {}",
-                  FormatByteSize(std::max<int64_t>(0, phase.streamed_bytes - phase.resident_bytes)),
+      fmt::format("streams {}{} through a ring of {}", FormatByteSize(phase.run_bytes), runs,
                   FormatByteSize(phase.ring_bytes));
   if (phase.resident_bytes == 0) return fmt::format("{} {}", phase.name, streams);
   return fmt::format("{} keeps {} of weights and {}", phase.name,

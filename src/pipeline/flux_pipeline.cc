@@ -78,8 +78,6 @@ Result<FluxPipeline> FluxPipeline::Prepare(const Job& job, const Device& device)
   pipeline.latent_shape_ = {job.flux().in_channels / 4, job.height / 8, job.width / 8};
   INGOT_RETURN_IF_ERROR(pipeline.Tokenize());
   INGOT_RETURN_IF_ERROR(pipeline.Compile(device));
-  INGOT_RETURN_IF_ERROR(pipeline.PlaceWeights());
-  pipeline.MakePlan();
   return pipeline;
 }
 
@@ -105,7 +103,15 @@ Status FluxPipeline::Tokenize() {
 
 Status FluxPipeline::Compile(const Device& device) {
   const auto num_tokens = static_cast<int64_t>(prompts_[0].t5.ids.size());
+  const auto num_prompts = static_cast<int64_t>(prompts_.size());
   const ModelSet& models = job_.models;
+  const auto compile = [&](const char* name, const Graph& g, const Component& component,
+                           int64_t num_runs) -> Result<Phase> {
+    INGOT_ASSIGN_OR_RETURN(Program program, CompileNetwork(g, component, job_.precision, device));
+    std::vector<Program> ways;
+    ways.push_back(std::move(program));
+    return Phase(name, std::move(ways), num_runs);
+  };
   {
     Graph g;
     const auto& config = models.clip.As<clip::ClipConfig>();
@@ -113,67 +119,113 @@ Status FluxPipeline::Compile(const Device& device) {
                                  g.Input("eos_idx", {1}, DType::kI32)};
     g.MarkOutput("pooled",
                  clip::ClipText(g, config, Scope(), in, config.num_hidden_layers).pooler_output);
-    INGOT_ASSIGN_OR_RETURN(clip_, CompileNetwork(g, models.clip, job_.precision, device));
+    INGOT_ASSIGN_OR_RETURN(clip_, compile("clip", g, models.clip, num_prompts));
   }
   {
     Graph g;
     const Value ids = g.Input("input_ids", {1, num_tokens}, DType::kI32);
     g.MarkOutput("txt", t5::T5Encoder(g, models.t5.As<t5::T5Config>(), Scope(), ids));
-    INGOT_ASSIGN_OR_RETURN(t5_, CompileNetwork(g, models.t5, job_.precision, device));
+    INGOT_ASSIGN_OR_RETURN(t5_, compile("t5", g, models.t5, num_prompts));
   }
-  {
-    Graph g;
-    const flux::FluxInputs in = flux::DeclareFluxInputs(
-        g, job_.flux(), {.txt_tokens = num_tokens, .img_tokens = latent_shape_.num_patches()});
-    g.MarkOutput("velocity", flux::Flux(g, job_.flux(), Scope(), in));
-    Hoisted hoisted = Hoist(g, {.varying = {kVarying},
-                                .stepwise = {kStepwise},
-                                .num_rows = static_cast<int64_t>(evaluations_.size())});
-    crossings_ = std::move(hoisted.crossings);
-    INGOT_ASSIGN_OR_RETURN(hoist_,
-                           CompileNetwork(hoisted.hoisted, models.flux, job_.precision, device));
-    INGOT_ASSIGN_OR_RETURN(flux_,
-                           CompileNetwork(hoisted.main, models.flux, job_.precision, device));
-  }
+  INGOT_RETURN_IF_ERROR(CompileTransformer(device, 1));
   Graph g;
   const Value z =
       g.Input("z", {1, latent_shape_.channels, latent_shape_.height, latent_shape_.width});
   g.MarkOutput("picture", vae::Decode(g, models.vae.As<vae::VaeConfig>(), Scope(),
                                       g.Permute(z, {0, 2, 3, 1}), vae::kFluxLatents));
-  INGOT_ASSIGN_OR_RETURN(vae_, CompileNetwork(g, models.vae, job_.precision, device));
+  INGOT_ASSIGN_OR_RETURN(vae_, compile("decode", g, models.vae, job_.batch));
   return {};
 }
 
-// Weights that are used again stay in memory.
-Status FluxPipeline::PlaceWeights() {
-  const auto place = [](Program& program, int64_t num_runs) {
-    return program.PlaceWeights(
-        {.num_bytes = AllResidentBytes(program.weight_uses()), .num_runs = num_runs});
-  };
+Status FluxPipeline::CompileTransformer(const Device& device, int64_t group_rows) {
   const auto num_prompts = static_cast<int64_t>(prompts_.size());
   const auto num_evaluations = static_cast<int64_t>(evaluations_.size());
-  INGOT_RETURN_IF_ERROR(place(*clip_, num_prompts));
-  INGOT_RETURN_IF_ERROR(place(*t5_, num_prompts));
-  INGOT_RETURN_IF_ERROR(place(*hoist_, num_prompts));
-  INGOT_RETURN_IF_ERROR(place(*flux_, job_.batch * num_evaluations * num_prompts));
-  return place(*vae_, job_.batch);
+  group_rows_ = group_rows;
+  Graph g;
+  const flux::FluxInputs in =
+      flux::DeclareFluxInputs(g, job_.flux(),
+                              {.txt_tokens = static_cast<int64_t>(prompts_[0].t5.ids.size()),
+                               .img_tokens = latent_shape_.num_patches()});
+  g.MarkOutput("velocity", flux::Flux(g, job_.flux(), Scope(), in));
+  Hoisted hoisted =
+      Hoist(g, {.varying = {kVarying}, .stepwise = {kStepwise}, .num_rows = group_rows});
+  crossings_ = std::move(hoisted.crossings);
+  const auto compile = [&](const char* name, const Graph& graph,
+                           int64_t num_runs) -> Result<Phase> {
+    INGOT_ASSIGN_OR_RETURN(Program program,
+                           CompileNetwork(graph, job_.models.flux, job_.precision, device));
+    std::vector<Program> ways;
+    ways.push_back(std::move(program));
+    return Phase(name, std::move(ways), num_runs);
+  };
+  const int64_t num_hoists = num_groups() == 1 ? 1 : num_groups() * job_.batch;
+  INGOT_ASSIGN_OR_RETURN(hoist_, compile("hoist", hoisted.hoisted, num_hoists * num_prompts));
+  INGOT_ASSIGN_OR_RETURN(
+      flux_, compile("sampling", hoisted.main, job_.batch * num_evaluations * num_prompts));
+  return {};
 }
 
-void FluxPipeline::MakePlan() {
-  plan_.phases = {clip_->Plan("clip"), t5_->Plan("t5"), hoist_->Plan("hoist"),
-                  flux_->Plan("sampling"), vae_->Plan("decode")};
+int64_t FluxPipeline::num_groups() const {
+  const auto num_evaluations = static_cast<int64_t>(evaluations_.size());
+  return (num_evaluations + group_rows_ - 1) / group_rows_;
+}
+
+int64_t FluxPipeline::carried_bytes() const {
   const int64_t latent = latent_shape_.num_elements();
   const int64_t buffers = job_.sampler->num_buffers + BrownianTree::kNumBuffers;
   const auto num_tokens = static_cast<int64_t>(prompts_[0].t5.ids.size());
   int64_t cond = num_tokens * job_.flux().context_in_dim + job_.flux().vec_in_dim;
-  for (const Graph::Output& output : hoist_->graph().outputs()) {
-    cond += hoist_->graph().shape(output.value).num_elements();
+  const Graph& hoist = hoist_->program().graph();
+  for (const Graph::Output& output : hoist.outputs()) {
+    cond += hoist.shape(output.value).num_elements();
   }
   const int64_t floats =
       static_cast<int64_t>(prompts_.size()) * cond + latent * (job_.batch + buffers + 1);
-  plan_.carried_bytes = floats * 4 + int64_t{job_.batch} * job_.width * job_.height * 3;
-  plan_.fixed_bytes = kFixedBytes;
-  plan_.num_steps = job_.steps;
+  return floats * 4 + int64_t{job_.batch} * job_.width * job_.height * 3;
+}
+
+int64_t FluxPipeline::least_bytes() const {
+  const int64_t hoist_beside = num_groups() > 1 ? hoist_->least_bytes() : 0;
+  const int64_t largest = std::max({clip_->least_bytes(), t5_->least_bytes(), hoist_->least_bytes(),
+                                    flux_->least_bytes() + hoist_beside, vae_->least_bytes()});
+  return kFixedBytes + carried_bytes() + largest;
+}
+
+// The rows of all evaluations at once, if they fit; else groups of half as many, and again: the
+// modulation is read once a group.
+Status FluxPipeline::FitTo(const Device& device, int64_t ram_bytes) {
+  Status status;
+  for (auto rows = static_cast<int64_t>(evaluations_.size());; rows = (rows + 1) / 2) {
+    INGOT_RETURN_IF_ERROR(CompileTransformer(device, rows));
+    status = FitPhases(ram_bytes);
+    if (status.code() != StatusCode::kOutOfBudget || rows == 1) break;
+  }
+  INGOT_RETURN_IF_ERROR(status);
+  MakePlan();
+  return {};
+}
+
+Status FluxPipeline::FitPhases(int64_t ram_bytes) {
+  const int64_t room = ram_bytes - kFixedBytes - carried_bytes();
+  INGOT_RETURN_IF_ERROR(clip_->FitTo(room));
+  INGOT_RETURN_IF_ERROR(t5_->FitTo(room));
+  INGOT_RETURN_IF_ERROR(vae_->FitTo(room));
+  // In groups it runs between steps, beside the transformer.
+  const bool in_groups = num_groups() > 1;
+  INGOT_RETURN_IF_ERROR(hoist_->FitTo(in_groups ? hoist_->least_bytes() : room));
+  return flux_->FitTo(in_groups ? room - hoist_->least_bytes() : room);
+}
+
+void FluxPipeline::MakePlan() {
+  plan_ = {.phases = {clip_->Plan(), t5_->Plan(), hoist_->Plan(), flux_->Plan(), vae_->Plan()},
+           .fixed_bytes = kFixedBytes,
+           .carried_bytes = carried_bytes(),
+           .num_steps = job_.steps};
+  if (num_groups() == 1) return;
+  PhasePlan &hoist = plan_.phases[2], &sampling = plan_.phases[3];
+  hoist.num_parts = static_cast<int>(num_groups());
+  sampling.arena_bytes += hoist.peak_bytes();
+  sampling.max_live_bytes += hoist.max_live_bytes + hoist.ring_bytes;
 }
 
 Result<Record> FluxPipeline::Run(Device& device, const ProgressCallback& progress,
@@ -195,8 +247,8 @@ Result<Record> FluxPipeline::Run(Device& device, const ProgressCallback& progres
       "clip", [&](PhaseMeasure& measure) { return EncodeClip(device, conds, measure, stop); }));
   INGOT_RETURN_IF_ERROR(run_phase(
       "t5", [&](PhaseMeasure& measure) { return EncodeT5(device, conds, measure, stop); }));
-  INGOT_RETURN_IF_ERROR(run_phase("hoist", [&](PhaseMeasure& measure) {
-    return HoistConditioning(device, conds, measure, stop);
+  INGOT_RETURN_IF_ERROR(run_phase("hoist", [&](PhaseMeasure& measure) -> Status {
+    return num_groups() == 1 ? HoistAll(device, conds, measure, stop) : Status();
   }));
   INGOT_RETURN_IF_ERROR(run_phase("sampling", [&](PhaseMeasure& measure) {
     return SamplePictures(device, conds, latents, measure, progress, stop);
@@ -209,7 +261,8 @@ Result<Record> FluxPipeline::Run(Device& device, const ProgressCallback& progres
 
 Status FluxPipeline::EncodeClip(Device& device, std::vector<Conditioning>& conds,
                                 PhaseMeasure& measure, std::stop_token stop) const {
-  INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> clip, Execution::Start(*clip_, device));
+  INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> clip,
+                         Execution::Start(clip_->program(), device));
   for (size_t i = 0; i < prompts_.size(); ++i) {
     Copy<int32_t>(prompts_[i].clip.ids, clip->Input("input_ids").As<int32_t>());
     clip->Input("eos_idx").As<int32_t>()[0] = prompts_[i].clip_end_idx;
@@ -224,7 +277,8 @@ Status FluxPipeline::EncodeClip(Device& device, std::vector<Conditioning>& conds
 
 Status FluxPipeline::EncodeT5(Device& device, std::vector<Conditioning>& conds,
                               PhaseMeasure& measure, std::stop_token stop) const {
-  INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> t5, Execution::Start(*t5_, device));
+  INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> t5,
+                         Execution::Start(t5_->program(), device));
   for (size_t i = 0; i < prompts_.size(); ++i) {
     Copy<int32_t>(prompts_[i].t5.ids, t5->Input("input_ids").As<int32_t>());
     INGOT_RETURN_IF_ERROR(t5->Run(stop));
@@ -237,36 +291,52 @@ Status FluxPipeline::EncodeT5(Device& device, std::vector<Conditioning>& conds,
   return {};
 }
 
-Status FluxPipeline::HoistConditioning(Device& device, std::vector<Conditioning>& conds,
-                                       PhaseMeasure& measure, std::stop_token stop) const {
-  INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> hoist, Execution::Start(*hoist_, device));
-  const auto input = [&](const char* name) { return hoist->Input(name).As<float>(); };
+Status FluxPipeline::HoistGroup(Execution& hoist, size_t group, Conditioning& cond,
+                                std::stop_token stop) const {
+  if (cond.group == group) return {};
+  const Graph& graph = hoist_->program().graph();
   const auto fill_if_used = [&](const char* name, const auto& fill) {
-    if (hoist_->graph().FindInput(name).id >= 0) fill(input(name));
+    if (graph.FindInput(name).id >= 0) fill(hoist.Input(name).As<float>());
   };
   fill_if_used("img_ids", [&](std::span<float> ids) { FillImageIds(latent_shape_, ids); });
   fill_if_used("txt_ids", [](std::span<float> ids) { std::ranges::fill(ids, 0.0f); });
   fill_if_used("guidance", [&](std::span<float> guidance) {
     guidance[0] = static_cast<float>(job_.distilled_guidance);
   });
-  for (Conditioning& cond : conds) {
-    Copy<float>(evaluations_, input(kStepwise));
-    Copy<float>(cond.txt, input("txt"));
-    Copy<float>(cond.pooled, input("y"));
-    INGOT_RETURN_IF_ERROR(hoist->Run(stop));
-    for (const Hoisted::Crossing& crossing : crossings_) {
-      const std::span<const float> value = hoist->Output(crossing.name).As<float>();
-      cond.hoisted.emplace_back(value.begin(), value.end());
-    }
+  const std::span<float> sigmas = hoist.Input(kStepwise).As<float>();
+  for (size_t row = 0; row < sigmas.size(); ++row) {  // the last group may have fewer
+    sigmas[row] = evaluations_[std::min(group * sigmas.size() + row, evaluations_.size() - 1)];
   }
+  Copy<float>(cond.txt, hoist.Input("txt").As<float>());
+  Copy<float>(cond.pooled, hoist.Input("y").As<float>());
+  INGOT_RETURN_IF_ERROR(hoist.Run(stop));
+  cond.hoisted.resize(crossings_.size());
+  for (size_t i = 0; i < crossings_.size(); ++i) {
+    const std::span<const float> value = hoist.Output(crossings_[i].name).As<float>();
+    cond.hoisted[i].assign(value.begin(), value.end());
+  }
+  cond.group = group;
+  return {};
+}
+
+Status FluxPipeline::HoistAll(Device& device, std::vector<Conditioning>& conds,
+                              PhaseMeasure& measure, std::stop_token stop) const {
+  INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> hoist,
+                         Execution::Start(hoist_->program(), device));
+  for (Conditioning& cond : conds) INGOT_RETURN_IF_ERROR(HoistGroup(*hoist, 0, cond, stop));
   Measure(*hoist, measure);
   return {};
 }
 
-Status FluxPipeline::SamplePictures(Device& device, const std::vector<Conditioning>& conds,
+Status FluxPipeline::SamplePictures(Device& device, std::vector<Conditioning>& conds,
                                     std::vector<std::vector<float>>& latents, PhaseMeasure& measure,
                                     const ProgressCallback& progress, std::stop_token stop) const {
-  INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> flux, Execution::Start(*flux_, device));
+  INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> flux,
+                         Execution::Start(flux_->program(), device));
+  std::unique_ptr<Execution> hoist;  // where it runs between steps
+  if (num_groups() > 1) {
+    INGOT_ASSIGN_OR_RETURN(hoist, Execution::Start(hoist_->program(), device));
+  }
   const auto num_elements = static_cast<size_t>(latent_shape_.num_elements());
   std::vector<float> scratch(num_elements * static_cast<size_t>(job_.sampler->num_buffers));
   std::vector<float> tree_scratch(num_elements * BrownianTree::kNumBuffers);
@@ -274,11 +344,15 @@ Status FluxPipeline::SamplePictures(Device& device, const std::vector<Conditioni
 
   // denoised = x - sigma * v; with CFG: uncond + cfg * (cond - uncond).
   size_t evaluation = 0;  // of this picture
-  const auto denoise_one = [&](const Conditioning& cond, std::span<const float> x, float sigma,
+  const auto group_rows = static_cast<size_t>(group_rows_);
+  const auto denoise_one = [&](Conditioning& cond, std::span<const float> x, float sigma,
                                std::span<float> denoised) -> Status {
+    if (hoist) {
+      INGOT_RETURN_IF_ERROR(HoistGroup(*hoist, evaluation / group_rows, cond, stop));
+    }
     for (size_t i = 0; i < crossings_.size(); ++i) {
       const std::span<float> input = flux->Input(crossings_[i].name).As<float>();
-      const size_t row = crossings_[i].stepwise ? evaluation : 0;
+      const size_t row = crossings_[i].stepwise ? evaluation % group_rows : 0;
       Copy<float>(std::span(cond.hoisted[i]).subspan(row * input.size(), input.size()), input);
     }
     Patchify(latent_shape_, x, flux->Input("img").As<float>());
@@ -304,6 +378,7 @@ Status FluxPipeline::SamplePictures(Device& device, const std::vector<Conditioni
   };
 
   const int num_steps = static_cast<int>(sigmas_.size()) - 1;
+  measure.step_s.reserve(static_cast<size_t>(job_.batch * num_steps));  // no step allocates
   for (int picture = 0; picture < job_.batch; ++picture) {
     const uint64_t seed = job_.seed + static_cast<uint64_t>(picture);
     NoiseStream noise(job_.rng, seed);
@@ -347,13 +422,15 @@ Status FluxPipeline::SamplePictures(Device& device, const std::vector<Conditioni
     INGOT_RETURN_IF_ERROR(CheckFinite(x, "sampling", job_.models.flux));
   }
   Measure(*flux, measure);
+  if (hoist) Measure(*hoist, measure);
   return {};
 }
 
 Status FluxPipeline::DecodePictures(Device& device, const std::vector<std::vector<float>>& latents,
                                     std::vector<Picture>& pictures, PhaseMeasure& measure,
                                     const ProgressCallback& progress, std::stop_token stop) const {
-  INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> vae, Execution::Start(*vae_, device));
+  INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> vae,
+                         Execution::Start(vae_->program(), device));
   for (size_t i = 0; i < latents.size(); ++i) {
     Copy<float>(latents[i], vae->Input("z").As<float>());
     INGOT_RETURN_IF_ERROR(vae->Run(stop));

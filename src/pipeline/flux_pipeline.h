@@ -10,9 +10,10 @@
 #include "graph/passes/hoist.h"
 #include "pipeline/job.h"
 #include "pipeline/latent.h"
+#include "pipeline/phase.h"
 #include "pipeline/record.h"
 #include "pipeline/text_conditioning.h"
-#include "runtime/program.h"
+#include "runtime/execution.h"
 
 namespace ingot {
 
@@ -30,9 +31,14 @@ class FluxPipeline {
   // a shape or a prompt is found here, before any tensor is read.
   static Result<FluxPipeline> Prepare(const Job& job, const Device& device);
 
+  // The least peak in RAM with which the job can run.
+  int64_t least_bytes() const;
+
+  // Makes the plan: the fastest within the budget. kOutOfBudget below least_bytes().
+  Status FitTo(const Device& device, int64_t ram_bytes);
   const Plan& plan() const { return plan_; }
 
-  // kNotFinite names the phase and the file when NaN or Inf comes out.
+  // Runs the plan. kNotFinite names the phase and the file when NaN or Inf comes out.
   Result<Record> Run(Device& device, const ProgressCallback& progress, std::stop_token stop) const;
 
  private:
@@ -41,24 +47,32 @@ class FluxPipeline {
   struct Conditioning {         // of one prompt
     std::vector<float> pooled;  // [vec_in_dim]
     std::vector<float> txt;     // [text tokens, context_in_dim]
-    // What the transformer needs of them at every evaluation, one a crossing: rows of all
-    // evaluations, or the one value that serves them all.
+    // What the transformer needs of them, one a crossing: a row for each evaluation of a group, or
+    // the one value that serves them all.
     std::vector<std::vector<float>> hoisted;
+    size_t group = SIZE_MAX;  // that `hoisted` holds
   };
 
   explicit FluxPipeline(const Job& job) : job_(job) {}
   Status Tokenize();
   Status Compile(const Device& device);
-  Status PlaceWeights();
+  // Cuts the transformer in two: hoist_ computes what `group_rows` evaluations need.
+  Status CompileTransformer(const Device& device, int64_t group_rows);
+  // All phases with groups of group_rows_; whether they fit is told by the code.
+  Status FitPhases(int64_t ram_bytes);
   void MakePlan();
+  int64_t num_groups() const;
+  int64_t carried_bytes() const;  // embeddings, hoisted rows, latents and pictures
 
   Status EncodeClip(Device& device, std::vector<Conditioning>& conds, PhaseMeasure& measure,
                     std::stop_token stop) const;
   Status EncodeT5(Device& device, std::vector<Conditioning>& conds, PhaseMeasure& measure,
                   std::stop_token stop) const;
-  Status HoistConditioning(Device& device, std::vector<Conditioning>& conds, PhaseMeasure& measure,
-                           std::stop_token stop) const;
-  Status SamplePictures(Device& device, const std::vector<Conditioning>& conds,
+  // The rows of one group of evaluations.
+  Status HoistGroup(Execution& hoist, size_t group, Conditioning& cond, std::stop_token stop) const;
+  Status HoistAll(Device& device, std::vector<Conditioning>& conds, PhaseMeasure& measure,
+                  std::stop_token stop) const;
+  Status SamplePictures(Device& device, std::vector<Conditioning>& conds,
                         std::vector<std::vector<float>>& latents, PhaseMeasure& measure,
                         const ProgressCallback& progress, std::stop_token stop) const;
   Status DecodePictures(Device& device, const std::vector<std::vector<float>>& latents,
@@ -68,9 +82,10 @@ class FluxPipeline {
   Job job_;
   std::vector<float> sigmas_;
   std::vector<float> evaluations_;  // sigma of every call of the transformer, in order
+  int64_t group_rows_ = 0;          // evaluations that one run of hoist_ computes
   LatentShape latent_shape_{};
   std::vector<PromptTokens> prompts_;  // the prompt; with CFG also the negative one
-  std::optional<Program> clip_, t5_, hoist_, flux_, vae_;
+  std::optional<Phase> clip_, t5_, hoist_, flux_, vae_;
   std::vector<Hoisted::Crossing> crossings_;  // from hoist_ to flux_
   Plan plan_;
 };

@@ -269,7 +269,7 @@ int64_t Program::weights_offset() const {
 PhasePlan Program::Plan(std::string phase_name) const {
   PhasePlan plan = {.name = std::move(phase_name),
                     .arena_bytes = weights_offset(),
-                    .max_live_bytes = layout_.max_live_bytes,
+                    .max_live_bytes = layout_.max_live_bytes + WeightStream::kStagingBytes,
                     .resident_bytes = transfers_.resident_bytes,
                     .ring_bytes = transfers_.ring_bytes,
                     .num_runs = transfers_.num_runs};

@@ -3,94 +3,271 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "devices/cpu/cpu_device.h"
 #include "harness.h"
 
 namespace ingot::conformance {
 namespace {
 
-// f32 sums of up to 640 terms; see linear_test.cc.
-constexpr double kTolerance = 2e-6;
+using op::Compute;
+
+// Winograd in f32: intermediate values are larger than the results. Measured: 1.1e-6.
+constexpr double kExactTolerance = 4e-6;
+// int16 with the norm of a row spread over up to 640 channels. Measured: 6e-4 of the largest
+// output.
+constexpr double kInt16Tolerance = 1.5e-3;
+// The roundings of x, the residual and the output to 11 bits come on top.
+constexpr double kF16Tolerance = 2e-3;
 
 struct Size {
   int64_t batch, channels, height, width, filters, kernel;
 };
 
-op::Conv2d WithBias(op::Conv2d op, bool has_bias) {
-  op.has_bias = has_bias;
-  return op;
-}
+struct Types {
+  DType picture = DType::kF32;
+  DType weight = DType::kF32;
+};
 
-Case MakeCase(const Size& size, const op::Conv2d& op, bool has_bias) {
-  Case test{.name = fmt::format("{}x{}x{}x{}, {} filters of {}, stride {}, padding {} {} {} {}",
-                                size.batch, size.channels, size.height, size.width, size.filters,
-                                size.kernel, op.stride, op.pad_top, op.pad_left, op.pad_bottom,
-                                op.pad_right),
-            .op = WithBias(op, has_bias),
-            .inputs = {RandomOperand(DType::kF32,
-                                     {size.batch, size.height, size.width, size.channels}, 1),
-                       RandomOperand(DType::kF32,
-                                     {size.filters, size.channels, size.kernel, size.kernel}, 2)},
-            .tolerance = kTolerance};
-  if (has_bias) test.inputs.push_back(RandomOperand(DType::kF32, {size.filters}, 3));
+Case MakeCase(const Size& s, const op::Conv2d& op, const Types& types = {}) {
+  const Shape x = {s.batch, s.height, s.width, s.channels};
+  Case test{.name = fmt::format("{}, {} filters of {}: {} {}", x.ToString(), s.filters, s.kernel,
+                                op::DescribeAttributes(op), Name(types.picture)),
+            .op = op,
+            .tolerance = op.compute == Compute::kI16 ? kInt16Tolerance : kExactTolerance,
+            .row_elements = {},
+            .output_dtype = types.picture};
+  if (types.picture == DType::kF16) test.tolerance = kF16Tolerance;
+  std::vector<Shape> shapes;
+  const auto add = [&](DType dtype, const Shape& shape) {
+    shapes.push_back(shape);
+    test.inputs.push_back(
+        RandomOperand(dtype, shape, static_cast<uint32_t>(test.inputs.size() + 1)));
+  };
+  add(types.picture, x);
+  if (op.norm_silu) {
+    add(DType::kF32, {s.batch, 4, 2});
+    add(DType::kF32, {s.channels});
+    add(DType::kF32, {s.channels});
+  }
+  add(types.weight, {s.filters, s.channels, s.kernel, s.kernel});
+  if (op.has_bias) add(DType::kF32, {s.filters});
+  if (op.residual) {
+    op::Conv2d plain = op;
+    plain.residual = false;
+    add(types.picture, op::InferShape(plain, shapes));
+  }
+  for (const Shape& shape : shapes) test.row_elements.push_back(shape.back());
+  test.row_elements.push_back(s.filters);
   return test;
 }
 
-constexpr op::Conv2d kSame3x3{
-    .stride = 1, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1};
+void ExpectConformsInBoth(const Size& size, op::Conv2d op) {
+  for (Compute compute : {Compute::kF32, Compute::kI16}) {
+    op.compute = compute;
+    ExpectConforms(MakeCase(size, op));
+  }
+}
 
-TEST(ConvConformance, HoldsForPictureSizesAroundTheTiles) {
+constexpr op::Conv2d kSame3x3{
+    .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1, .has_bias = true};
+
+op::Conv2d Fused(Compute compute, bool upsample) {
+  op::Conv2d op = kSame3x3;
+  op.compute = compute;
+  op.norm_silu = op.residual = true;
+  op.upsample = upsample;
+  return op;
+}
+
+TEST(ConvConformance, HoldsForPicturesOfFewPixels) {
   for (int64_t height : {1, 2, 9}) {
-    for (int64_t width : {1, 3, 16, 33, 127, 129}) {
-      ExpectConforms(MakeCase({1, 5, height, width, 7, 3}, kSame3x3, true));
-      ExpectConforms(MakeCase({1, 5, height, width, 7, 1}, {}, false));
+    for (int64_t width : {1, 3, 16, 28}) {
+      ExpectConformsInBoth({1, 5, height, width, 7, 3}, kSame3x3);
+      ExpectConformsInBoth({1, 5, height, width, 7, 1}, {});
     }
   }
 }
 
-TEST(ConvConformance, HoldsForMoreChannelsThanABlockOfK) {
-  ExpectConforms(MakeCase({1, 70, 11, 13, 17, 3}, kSame3x3, true));
-  ExpectConforms(MakeCase({1, 300, 11, 13, 15, 1}, {}, true));
+TEST(ConvConformance, HoldsForPictureSizesAroundTheTiles) {
+  for (int64_t height : {16, 17, 19, 53}) {
+    for (int64_t width : {16, 18, 37, 70}) {
+      ExpectConformsInBoth({1, 5, height, width, 7, 3}, kSame3x3);
+    }
+  }
+  ExpectConformsInBoth({1, 5, 2, 400, 7, 3}, kSame3x3);
+  ExpectConformsInBoth({1, 5, 400, 1, 7, 3}, kSame3x3);
+  ExpectConformsInBoth({1, 5, 60, 70, 7, 1}, {});
+}
+
+TEST(ConvConformance, HoldsForChannelsAndFiltersAroundTheBlocks) {
+  for (int64_t channels : {31, 33, 64, 650}) {
+    ExpectConformsInBoth({1, channels, 16, 17, 33, 3}, kSame3x3);
+    ExpectConformsInBoth({1, channels, 7, 9, 31, 3}, kSame3x3);
+    ExpectConformsInBoth({1, channels, 7, 9, 65, 1}, {});
+  }
+  ExpectConformsInBoth({1, 20, 20, 20, 300, 3}, kSame3x3);
+}
+
+TEST(ConvConformance, HoldsForMoreFiltersThanTheWorkspaceTakesAtATime) {
+  ExpectConforms(MakeCase({1, 640, 16, 16, 260, 3}, kSame3x3));
 }
 
 TEST(ConvConformance, HoldsForStride2) {
   // AutoEncoder's Downsample pads on the right and below only.
-  const op::Conv2d downsample{
-      .stride = 2, .pad_top = 0, .pad_left = 0, .pad_bottom = 1, .pad_right = 1};
-  const op::Conv2d centred{
-      .stride = 2, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1};
+  const op::Conv2d downsample{.stride = 2, .pad_bottom = 1, .pad_right = 1};
+  op::Conv2d centred = kSame3x3;
+  centred.stride = 2;
   for (int64_t width : {4, 7, 38}) {
-    ExpectConforms(MakeCase({1, 6, 10, width, 9, 3}, downsample, true));
-    ExpectConforms(MakeCase({1, 6, 9, width, 9, 3}, centred, true));
-    ExpectConforms(MakeCase(
-        {1, 6, 9, width, 9, 1},
-        {.stride = 2, .pad_top = 0, .pad_left = 0, .pad_bottom = 0, .pad_right = 0}, true));
+    ExpectConformsInBoth({1, 6, 10, width, 9, 3}, downsample);
+    ExpectConformsInBoth({1, 6, 9, width, 9, 3}, centred);
+    ExpectConformsInBoth({1, 6, 9, width, 9, 1}, {.stride = 2});
   }
+  ExpectConformsInBoth({1, 6, 80, 150, 9, 3}, downsample);
 }
 
-TEST(ConvConformance, HoldsForPaddingsWiderThanThePicture) {
-  ExpectConforms(
-      MakeCase({1, 3, 2, 2, 4, 3},
-               {.stride = 1, .pad_top = 5, .pad_left = 1, .pad_bottom = 0, .pad_right = 7}, true));
-  ExpectConforms(
-      MakeCase({1, 3, 3, 2, 4, 5},
-               {.stride = 2, .pad_top = 3, .pad_left = 6, .pad_bottom = 4, .pad_right = 2}, true));
+TEST(ConvConformance, HoldsForOtherPaddings) {
+  ExpectConformsInBoth({1, 3, 2, 2, 4, 3}, {.pad_top = 5, .pad_left = 1, .pad_right = 7});
+  ExpectConformsInBoth({1, 3, 3, 2, 4, 5},
+                       {.stride = 2, .pad_top = 3, .pad_left = 6, .pad_bottom = 4, .pad_right = 2});
+  ExpectConformsInBoth({1, 3, 20, 30, 4, 3}, {.pad_top = 5, .pad_left = 2, .pad_right = 7});
+  ExpectConformsInBoth({1, 3, 20, 30, 4, 3}, {});
 }
 
 TEST(ConvConformance, HoldsForSeveralPictures) {
-  ExpectConforms(MakeCase({3, 4, 7, 21, 8, 3}, kSame3x3, true));
+  ExpectConformsInBoth({3, 8, 7, 21, 8, 3}, Fused(Compute::kF32, false));
+  ExpectConformsInBoth({3, 8, 17, 21, 8, 3}, Fused(Compute::kF32, false));
 }
 
-TEST(ConvConformance, GivesAStripTheSameBitsAsTheWholePicture) {
-  const Case whole = MakeCase({1, 1, 40, 21, 3, 3}, kSame3x3, true);
-  const std::vector<float> expected = RunFast(whole);
-  // Rows 10 .. 24 of the picture give rows 11 .. 23 of the output.
-  Case strip = whole;
-  strip.op = op::Conv2d{.pad_left = 1, .pad_right = 1, .has_bias = true};
-  strip.inputs[0].shape = {1, 15, 21, 1};
-  const auto first = whole.inputs[0].bytes.begin() + 10 * 21 * 4;
-  strip.inputs[0].bytes.assign(first, first + 15 * 21 * 4);
-  const std::vector<float> found = RunFast(strip);
-  for (size_t i = 0; i < found.size(); ++i) EXPECT_EQ(found[i], expected[11 * 21 * 3 + i]) << i;
+TEST(ConvConformance, HoldsWithNormUpsampleAndResidual) {
+  for (bool upsample : {false, true}) {
+    for (int64_t height : {5, 16, 37}) {
+      ExpectConformsInBoth({1, 24, height, 18, 40, 3}, Fused(Compute::kF32, upsample));
+    }
+  }
+  op::Conv2d uneven = kSame3x3;  // no four phases of 3x3
+  uneven.upsample = true, uneven.pad_top = 0;
+  ExpectConformsInBoth({1, 24, 18, 18, 7, 3}, uneven);
+}
+
+TEST(ConvConformance, HoldsForF16Pictures) {
+  for (Compute compute : {Compute::kF32, Compute::kI16}) {
+    for (int64_t channels : {12, 32}) {
+      const Types types = {.picture = DType::kF16, .weight = DType::kF32};
+      ExpectConforms(MakeCase({1, channels, 18, 19, 21, 3}, Fused(compute, false), types));
+      ExpectConforms(MakeCase({1, channels, 18, 19, 32, 3}, Fused(compute, true), types));
+      ExpectConforms(MakeCase({1, channels, 8, 9, 21, 3}, Fused(compute, false), types));
+    }
+  }
+}
+
+TEST(ConvConformance, HoldsForWeightsAsTheFileHasThem) {
+  for (DType weight : {DType::kF16, DType::kBF16}) {
+    ExpectConforms(MakeCase({1, 33, 17, 18, 35, 3}, kSame3x3, {.weight = weight}));
+    ExpectConforms(MakeCase({1, 33, 7, 8, 35, 3}, kSame3x3, {.weight = weight}));
+  }
+}
+
+// Sums of int16 products would pass 2^31 if the operands were not scaled by their norms.
+TEST(ConvConformance, Int16SumsDoNotOverflow) {
+  op::Conv2d op = kSame3x3;
+  op.compute = Compute::kI16;
+  Case test = MakeCase({1, 640, 16, 16, 32, 3}, op);
+  for (Operand& operand : test.inputs) {
+    std::vector<float> ones(operand.bytes.size() / sizeof(float), 1.0f);
+    std::memcpy(operand.bytes.data(), ones.data(), operand.bytes.size());
+  }
+  ExpectConforms(test);
+}
+
+// What a pixel reaches by its filters becomes NaN with it, the tiles that do not read it keep their
+// bits.
+TEST(ConvConformance, NanAndInfinityComeOutAsNanInTheirTilesOnly) {
+  op::Conv2d op = kSame3x3;
+  op.compute = Compute::kI16;
+  Case test = MakeCase({1, 32, 24, 24, 16, 3}, op);
+  const std::vector<float> expected = RunFast(test);
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (float value : {nan, -nan, INFINITY, -INFINITY, 3e38f}) {
+    // Row 9, column 10: inside of tile (2, 2), read by no other.
+    std::memcpy(test.inputs[0].bytes.data() + ((9 * 24 + 10) * 32 + 5) * 4, &value, 4);
+    const std::vector<float> found = RunFast(test);
+    for (size_t i = 0; i < found.size(); ++i) {
+      const size_t y = i / 16 / 24, x = i / 16 % 24;
+      if (y / 4 != 2 || x / 4 != 2) {
+        EXPECT_EQ(found[i], expected[i]) << value << ": " << y << ", " << x;
+      } else if (y <= 10 && x >= 9) {
+        EXPECT_TRUE(std::isnan(found[i])) << value << ": " << y << ", " << x;
+      }
+    }
+  }
+}
+
+// Rows [begin, end) of the pictures.
+ConstTensorView RowsOf(ConstTensorView view, int64_t begin, int64_t end) {
+  Shape row = view.shape;
+  row[1] = 1;
+  view.data += begin * NumBytes(view.dtype, row);
+  view.shape[1] = end - begin;
+  return view;
+}
+
+// Runs `test` for rows [begin, end) of its output, from the rows of x that these need.
+std::vector<float> RunStrip(Device& device, const Case& test, int64_t begin, int64_t end) {
+  const auto& op = std::get<op::Conv2d>(test.op);
+  std::vector<ConstTensorView> views;
+  std::vector<Shape> shapes;
+  std::vector<DType> dtypes;
+  for (const Operand& input : test.inputs) {
+    shapes.push_back(input.shape);
+    dtypes.push_back(input.dtype);
+    views.push_back({input.dtype, input.shape, input.bytes.data(), 1.0f});
+  }
+  Shape out = op::InferShape(test.op, shapes);
+  const OpSignature signature{&test.op, shapes, dtypes, out, DType::kF32};
+  const int64_t scale = op.upsample ? 2 : 1, height = shapes[0][1];
+  const Strip strip = {.begin = begin,
+                       .window_begin = std::max<int64_t>(begin / scale - 1, 0),
+                       .picture_rows = height};
+  views[0] = RowsOf(views[0], strip.window_begin, std::min(end / scale + 1, height));
+  if (op.residual) views.back() = RowsOf(views.back(), begin, end);
+  out[1] = end - begin;
+  std::vector<float> values(static_cast<size_t>(out.num_elements()));
+  const auto workspace = *device.Allocate(device.WorkspaceBytes(signature));
+  const Status status = device.Run({&test.op,
+                                    views,
+                                    {DType::kF32, out, reinterpret_cast<std::byte*>(values.data())},
+                                    workspace->bytes(),
+                                    &strip},
+                                   {});
+  EXPECT_TRUE(status.ok()) << status.message();
+  return values;
+}
+
+TEST(ConvConformance, StripsGiveTheSameBitsAsTheWholePicture) {
+  const auto device = *OpenCpuDevice({.num_threads = 2});
+  for (Compute compute : {Compute::kF32, Compute::kI16}) {
+    for (bool upsample : {false, true}) {
+      for (int64_t height : {12, 39}) {  // the smaller directly
+        const Case test = MakeCase({1, 12, height, 21, 8, 3}, Fused(compute, upsample));
+        const std::vector<float> expected = RunFast(test);
+        const int64_t out_height = upsample ? 2 * height : height;
+        for (int64_t rows : {8, 16, 32}) {
+          std::vector<float> found;
+          for (int64_t begin = 0; begin < out_height; begin += rows) {
+            const std::vector<float> strip =
+                RunStrip(*device, test, begin, std::min(begin + rows, out_height));
+            found.insert(found.end(), strip.begin(), strip.end());
+          }
+          EXPECT_EQ(found, expected) << test.name << ", strips of " << rows;
+        }
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -33,6 +33,7 @@ struct Case {
   // Elements of a row of each operand, the output's last; where they are given, the views that the
   // device takes in runs are also passed so.
   std::vector<int64_t> row_elements;
+  DType output_dtype = DType::kF32;
 };
 
 // Output of the fast kernels on one thread, and of the reference kernels.

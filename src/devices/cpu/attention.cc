@@ -100,6 +100,7 @@ class Work {
   void Pack(size_t item, size_t thread_idx) const;
   void Attend(size_t item, size_t thread_idx) const;
   void AttendF32(size_t head, const HeadRows& queries, size_t first, float* scratch) const;
+  float* Copy(size_t head, size_t input_idx) const;
   HeadRows CopiedRows(size_t head, size_t input_idx) const;
   const float* Bias(size_t head, size_t query) const;
   float* Out(size_t head, size_t query) const;
@@ -110,12 +111,16 @@ class Work {
   size_t first_head_ = 0;  // of the group
 };
 
-// Where kF32 keeps the rows of a head: k then v, each contiguous.
+// Where kF32 copies the rows of a head's keys (1) or values (2).
+float* Work::Copy(size_t head, size_t input_idx) const {
+  return reinterpret_cast<float*>(PackedMemory(head)) +
+         (input_idx - 1) * dims_.num_keys * dims_.copied_stride();
+}
+
+// Keys or values of a head as kF32 reads them.
 HeadRows Work::CopiedRows(size_t head, size_t input_idx) const {
   if (!dims_.is_packed()) return Rows(input_idx, head);
-  const float* data = reinterpret_cast<const float*>(PackedMemory(head));
-  const size_t stride = dims_.copied_stride();
-  return {data + (input_idx - 1) * dims_.num_keys * stride, stride, dims_.num_keys};
+  return {Copy(head, input_idx), dims_.copied_stride(), dims_.num_keys};
 }
 
 void Work::Pack(size_t item, size_t thread_idx) const {
@@ -127,7 +132,7 @@ void Work::Pack(size_t item, size_t thread_idx) const {
   }
   for (size_t input_idx : {1, 2}) {
     const HeadRows from = Rows(input_idx, head);
-    float* to = const_cast<float*>(CopiedRows(head, input_idx).data);
+    float* to = Copy(head, input_idx);
     const size_t end = std::min((block + 1) * kKeyBlock, dims_.num_keys);
     for (size_t key = block * kKeyBlock; key < end; ++key) {
       std::copy_n(from.data + key * from.stride, dims_.head_dim, to + key * dims_.copied_stride());

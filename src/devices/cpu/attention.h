@@ -26,9 +26,11 @@ op::Compute ComputeOf(const op::Attention& op, const Shape& queries);
 // Keys and values are brought into the kernels' order once a call, in groups of heads.
 void Run(const op::Attention& op, const OpCall& call, ThreadPool& pool);
 
-// Packed keys and values of as many heads as fit in 16 MiB, at least one, and the
-// scratch of each thread. A head takes 4 * Lk * Dh bytes (8 in kF32, and none where
-// there is one head), scratch 77 KiB + 288 * Dh bytes (128 * (Lk + Dh) in kF32).
+// Packed keys and values of as many heads as fit in 16 MiB, at least one, and the scratch
+// of each thread:
+//   kI16, kI8   a head 4 * Lk * Dh bytes and some for scales, scratch 153 KiB + 576 * Dh
+//   kF32        a head 8 * Lk * Dh, Dh in an odd number of cache lines (none where H is 1),
+//               scratch 128 * (Lk + Dh)
 int64_t WorkspaceBytes(const op::Attention& op, const OpSignature& signature, size_t num_threads);
 
 inline bool AcceptsRuns(const op::Attention&, int input_idx) { return input_idx < 3; }

@@ -152,11 +152,16 @@ struct Words {
   using Query = int16_t;
   using Key = int16_t;
 };
+#if HWY_TARGET <= HWY_AVX3_DL
 struct Bytes {
   static constexpr size_t kPerDword = 4;
   using Query = uint8_t;  // q + 128
   using Key = int8_t;
 };
+using KeptI8 = Bytes;
+#else
+using KeptI8 = Words;
+#endif
 
 // sum + the product of the pairs (fours) in each dword. Inline assembly where g++ 12
 // copies accumulators around the intrinsic.
@@ -660,13 +665,6 @@ void Attend(const IntQueries& block, const PackedHead& packed, std::byte* memory
   }
   StoreOutputs(block, head, packed.head_dim, scratch);
 }
-
-// Bytes multiply where there is an instruction for them.
-#if HWY_TARGET <= HWY_AVX3_DL
-using KeptI8 = Bytes;
-#else
-using KeptI8 = Words;
-#endif
 
 template <class Kept>
 void Pack(op::Compute compute, const PackedHead& head, const HeadRows& keys, const HeadRows& values,

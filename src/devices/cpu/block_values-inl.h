@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "devices/cpu/simd-inl.h"
+#include "devices/cpu/unroll-inl.h"
 #include "tensor/dtype.h"
 
 // Read once per target of hwy/foreach_target.h, hence this toggle instead of #pragma once.
@@ -57,14 +58,24 @@ HWY_INLINE uint16_t LoadBits16(const uint8_t* from) {
   return bits;
 }
 
-// The f16 at `offset` of each of `num_blocks` <= 8 blocks; zeros behind the last.
+// The f16 at `offset` of each of `num_blocks` <= 8 blocks; zeros behind the last. Put together in
+// registers: a vector load of what scalar stores just wrote waits until they are in the cache.
 HWY_INLINE F32x8 LoadF16(const uint8_t* block, size_t block_bytes, size_t offset,
                          size_t num_blocks) {
-  alignas(16) uint16_t bits[8] = {};
-  for (size_t i = 0; i < num_blocks; ++i) bits[i] = LoadBits16(block + i * block_bytes + offset);
-  const hn::CappedTag<uint16_t, 8> du;
+  uint64_t words[2] = {};
+  const auto take = [&](size_t i) HWY_ATTR {
+    const uint64_t bits = LoadBits16(block + i * block_bytes + offset);
+    words[i / 4] |= bits << (16 * (i % 4));
+  };
+  if (HWY_LIKELY(num_blocks == 8)) {
+    Unroll<8>([&](auto i) INGOT_UNROLLED { take(i); });
+  } else {
+    for (size_t i = 0; i < num_blocks; ++i) take(i);
+  }
+  const hn::CappedTag<uint64_t, 2> du64;
   const hn::CappedTag<hwy::float16_t, 8> df16;
-  return hn::PromoteTo(kF32, hn::BitCast(df16, hn::Load(du, bits)));
+  const auto low = hn::Set(du64, words[0]), high = hn::Set(du64, words[1]);
+  return hn::PromoteTo(kF32, hn::BitCast(df16, hn::InterleaveLower(low, high)));
 }
 
 HWY_INLINE F32x8 SetF16(const uint8_t* from) {

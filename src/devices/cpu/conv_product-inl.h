@@ -27,26 +27,27 @@
 HWY_BEFORE_NAMESPACE();
 namespace ingot::cpu {
 namespace HWY_NAMESPACE {
+namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-inline constexpr hn::ScalableTag<float> kF;
-inline constexpr hn::ScalableTag<int32_t> kI;
-inline constexpr hn::ScalableTag<int16_t> kI16;
+constexpr hn::ScalableTag<float> kF;
+constexpr hn::ScalableTag<int32_t> kI;
+constexpr hn::ScalableTag<int16_t> kI16;
 using VF = hn::Vec<decltype(kF)>;
 using VI = hn::Vec<decltype(kI)>;
 
-inline constexpr size_t kLanes = hn::MaxLanes(kF);
-inline constexpr size_t kLineWords = 16;  // a cache line
-inline constexpr size_t kBlockRows = 8;
+constexpr size_t kLanes = hn::MaxLanes(kF);
+constexpr size_t kLineWords = 16;  // a cache line
+constexpr size_t kBlockRows = 8;
 // 8 rows x 2 zmm or 1 ymm of sums: the sums, a panel's line and the products fit the registers.
-inline constexpr size_t kPanelVectors = kLanes == 16 ? 2 : 1;
-inline constexpr size_t kPanel = kPanelVectors * kLanes;
+constexpr size_t kPanelVectors = kLanes == 16 ? 2 : 1;
+constexpr size_t kPanel = kPanelVectors * kLanes;
 
-inline constexpr float kRowNorm = 32000.0f, kColumnNorm = 65000.0f, kLargestInt16 = 32700.0f;
-inline constexpr float kTiny = 1e-20f;  // keeps the scale of a row of zeros finite
+constexpr float kRowNorm = 32000.0f, kColumnNorm = 65000.0f, kLargestInt16 = 32700.0f;
+constexpr float kTiny = 1e-20f;  // keeps the scale of a row of zeros finite
 // Added to a number below 2^22 it leaves the number, rounded to nearest even, in the low bits.
-inline constexpr float kRounder = 0x1.8p23f;
+constexpr float kRounder = 0x1.8p23f;
 
 // In words.
 HWY_INLINE size_t RowOffset(size_t row, size_t num_words) {
@@ -77,25 +78,30 @@ struct BlockProduct {
   bool continues;  // adds to `sums`
 };
 
+// Out of line: inlined, g++ 12 spills the sums.
 template <class Element>
-void Multiply(const BlockProduct& p) {
+HWY_NOINLINE void Multiply(const BlockProduct& p) {
   constexpr bool kIsInt = std::is_same_v<Element, int16_t>;
   using V = std::conditional_t<kIsInt, VI, VF>;
+  // Copies: a store to `sums` could change what `p` holds.
+  const int32_t* HWY_RESTRICT rows = p.rows;
+  const int32_t* HWY_RESTRICT panel = p.panel;
+  float* HWY_RESTRICT sums = p.sums;
+  const float* row_scales = p.row_scales;
+  const size_t stride = p.sums_stride, num_lines = p.num_lines;
+  const bool continues = p.continues;
+
   V sums0[kBlockRows], sums1[kBlockRows];
   HWY_UNROLL(8)
   for (size_t r = 0; r < kBlockRows; ++r) {
     if constexpr (kIsInt) {
       sums0[r] = sums1[r] = hn::Zero(kI);
     } else {  // one chain over all of K
-      const float* from = p.sums + r * p.sums_stride;
-      sums0[r] = p.continues ? hn::Load(kF, from) : hn::Zero(kF);
-      sums1[r] = kPanelVectors == 2 && p.continues ? hn::Load(kF, from + kPanel - kLanes)
-                                                   : hn::Zero(kF);
+      sums0[r] = continues ? hn::Load(kF, sums + r * stride) : hn::Zero(kF);
+      sums1[r] = continues ? hn::Load(kF, sums + r * stride + kPanel - kLanes) : hn::Zero(kF);
     }
   }
-  const int32_t* HWY_RESTRICT rows = p.rows;
-  const int32_t* HWY_RESTRICT panel = p.panel;
-  for (size_t line = 0; line < p.num_lines; ++line, rows += kBlockRows * kLineWords) {
+  for (size_t line = 0; line < num_lines; ++line, rows += kBlockRows * kLineWords) {
     HWY_UNROLL(4)
     for (size_t word = 0; word < kLineWords; ++word, panel += kPanel) {
       const VI b0 = hn::Load(kI, panel);
@@ -115,20 +121,25 @@ void Multiply(const BlockProduct& p) {
       }
     }
   }
+  const auto store = [&](V sum, size_t r, VF column_scale, float* to) {
+    if constexpr (kIsInt) {
+      const VF scale = hn::Mul(hn::Set(kF, row_scales[r]), column_scale);
+      const VF product = hn::Mul(hn::ConvertTo(kF, sum), scale);
+      hn::Store(continues ? hn::Add(hn::Load(kF, to), product) : product, kF, to);
+    } else {
+      hn::Store(sum, kF, to);
+    }
+  };
+  VF column_scale0 = hn::Zero(kF), column_scale1 = hn::Zero(kF);
+  if constexpr (kIsInt) {
+    column_scale0 = hn::Load(kF, p.column_scales);
+    column_scale1 = hn::Load(kF, p.column_scales + kPanel - kLanes);
+  }
   HWY_UNROLL(8)
   for (size_t r = 0; r < kBlockRows; ++r) {
-    HWY_UNROLL(2)
-    for (size_t v = 0; v < kPanelVectors; ++v) {
-      float* to = p.sums + r * p.sums_stride + v * kLanes;
-      const V sum = v == 0 ? sums0[r] : sums1[r];
-      if constexpr (kIsInt) {
-        const VF scale =
-            hn::Mul(hn::Set(kF, p.row_scales[r]), hn::Load(kF, p.column_scales + v * kLanes));
-        const VF product = hn::Mul(hn::ConvertTo(kF, sum), scale);
-        hn::Store(p.continues ? hn::Add(hn::Load(kF, to), product) : product, kF, to);
-      } else {
-        hn::Store(sum, kF, to);
-      }
+    store(sums0[r], r, column_scale0, sums + r * stride);
+    if constexpr (kPanelVectors == 2) {
+      store(sums1[r], r, column_scale1, sums + r * stride + kLanes);
     }
   }
 }
@@ -147,9 +158,8 @@ HWY_INLINE Int16Scale RowScale(VF norm) {
 
 HWY_INLINE Int16Scale ColumnScale(VF norm, VF largest) {
   const VF tiny = hn::Set(kF, kTiny);
-  const VF scale =
-      hn::Min(hn::Div(hn::Set(kF, kColumnNorm), hn::Add(norm, tiny)),
-              hn::Div(hn::Set(kF, kLargestInt16), hn::Add(largest, tiny)));
+  const VF scale = hn::Min(hn::Div(hn::Set(kF, kColumnNorm), hn::Add(norm, tiny)),
+                           hn::Div(hn::Set(kF, kLargestInt16), hn::Add(largest, tiny)));
   return {scale, hn::Add(hn::Div(hn::Set(kF, 1.0f), scale), hn::Sub(norm, norm))};
 }
 
@@ -229,9 +239,9 @@ HWY_INLINE void PackColumns(const float* HWY_RESTRICT x, size_t n, int16_t,
   for (size_t i = 0; i < n; i += 2, to += kPanel) {
     const VF low = hn::MulAdd(hn::Load(kF, x + i * kLanes), column.scale, rounder);
     const VF high = hn::MulAdd(hn::Load(kF, x + (i + 1) * kLanes), column.scale, rounder);
-    hn::Store(hn::Or(hn::And(hn::BitCast(kI, low), low_half),
-                     hn::ShiftLeft<16>(hn::BitCast(kI, high))),
-              kI, to);
+    hn::Store(
+        hn::Or(hn::And(hn::BitCast(kI, low), low_half), hn::ShiftLeft<16>(hn::BitCast(kI, high))),
+        kI, to);
   }
 }
 
@@ -240,6 +250,7 @@ HWY_INLINE void PackColumns(const float* HWY_RESTRICT x, size_t n, float, int32_
   for (size_t i = 0; i < n; ++i) std::memcpy(to + i * kPanel, x + i * kLanes, kLanes * 4);
 }
 
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace ingot::cpu
 HWY_AFTER_NAMESPACE();

@@ -11,6 +11,7 @@
 #include "devices/cpu/cpu_target.h"
 #include "devices/cpu/dequantize.h"
 #include "devices/cpu/elementwise.h"
+#include "devices/cpu/group_norm.h"
 #include "devices/cpu/linear.h"
 #include "devices/cpu/movement.h"
 #include "devices/cpu/norm.h"

@@ -97,44 +97,57 @@ inline void DequantizeNumbers(DType dtype, const std::byte* in, size_t count, fl
   }
 }
 
-// Where the block of element [row, k] of weight [rows, K] lies.
-inline const std::byte* FindBlock(const ConstTensorView& weight, size_t row, size_t k) {
-  const DTypeInfo& info = Info(weight.dtype);
-  const size_t block =
-      (row * static_cast<size_t>(weight.shape[1]) + k) / static_cast<size_t>(info.block_elements);
-  return weight.data + block * static_cast<size_t>(info.block_bytes);
-}
+// A weight [rows, K] as runs of 256 elements, the last of a row may be shorter; weight.scale is
+// left to the caller.
+class WeightRuns {
+ public:
+  explicit WeightRuns(const ConstTensorView& weight)
+      : dtype_(weight.dtype),
+        data_(weight.data),
+        num_k_(static_cast<size_t>(weight.shape[1])),
+        row_bytes_(BytesOf(num_k_)),
+        run_bytes_(BytesOf(kElements)) {}
 
-// Fetches what DequantizeRun of 256 elements will read; past the weight's end it has no effect.
-inline void PrefetchRun(const ConstTensorView& weight, size_t row, size_t k) {
-  const DTypeInfo& info = Info(weight.dtype);
-  const int64_t num_bytes = 256 / info.block_elements * info.block_bytes;
-  const std::byte* in = FindBlock(weight, row, k);
-  for (int64_t i = 0; i < num_bytes; i += 64) __builtin_prefetch(in + i);
-}
-
-// Elements [k, k + num_k) of row `row` of weight [rows, K] without weight.scale, then zeros up to a
-// multiple of 32. k and num_k are multiples of the type's block, num_k <= 256.
-inline void DequantizeRun(const ConstTensorView& weight, size_t row, size_t k, size_t num_k,
-                          float* out) {
-  const DTypeInfo& info = Info(weight.dtype);
-  const size_t block_elements = static_cast<size_t>(info.block_elements);
-  const size_t block_bytes = static_cast<size_t>(info.block_bytes);
-  const std::byte* in = FindBlock(weight, row, k);
-  const size_t count = hwy::RoundUpTo(num_k, size_t{32});
-  const bool is_blocks = blocks::WithFormat(weight.dtype, [&](auto format) {
-    DequantizeBlocks<decltype(format)>(reinterpret_cast<const uint8_t*>(in), num_k / block_elements,
-                                       out);
-  });
-  if (is_blocks) return;
-  alignas(64) std::byte padded[256 * sizeof(float)];
-  if (count != num_k) {
-    std::memcpy(padded, in, num_k * block_bytes);
-    std::memset(padded + num_k * block_bytes, 0, (count - num_k) * block_bytes);
-    in = padded;
+  // Elements of run `run` of row `row`, then zeros up to a multiple of 32.
+  void Dequantize(size_t row, size_t run, float* out) const {
+    const std::byte* in = At(row, run);
+    const size_t n = std::min(kElements, num_k_ - run * kElements);
+    const bool is_blocks = blocks::WithFormat(dtype_, [&]<class Format>(Format) {
+      DequantizeBlocks<Format>(reinterpret_cast<const uint8_t*>(in), n / Format::kBlockK, out);
+    });
+    if (is_blocks) return;
+    const size_t count = hwy::RoundUpTo(n, size_t{32});
+    alignas(64) std::byte padded[kElements * sizeof(float)];
+    if (count != n) {
+      std::memcpy(padded, in, BytesOf(n));
+      std::memset(padded + BytesOf(n), 0, BytesOf(count) - BytesOf(n));
+      in = padded;
+    }
+    DequantizeNumbers(dtype_, in, count, out);
   }
-  DequantizeNumbers(weight.dtype, in, count, out);
-}
+
+  // Fetches the run; past the weight's end it has no effect.
+  void Prefetch(size_t row, size_t run) const {
+    const std::byte* in = At(row, run);
+    for (size_t i = 0; i < run_bytes_; i += 64) __builtin_prefetch(in + i);
+  }
+
+ private:
+  static constexpr size_t kElements = 256;
+
+  size_t BytesOf(size_t num_elements) const {
+    const DTypeInfo& info = Info(dtype_);
+    return num_elements / static_cast<size_t>(info.block_elements) *
+           static_cast<size_t>(info.block_bytes);
+  }
+  const std::byte* At(size_t row, size_t run) const {
+    return data_ + row * row_bytes_ + run * run_bytes_;
+  }
+
+  DType dtype_;
+  const std::byte* data_;
+  size_t num_k_, row_bytes_, run_bytes_;
+};
 
 }  // namespace HWY_NAMESPACE
 }  // namespace ingot::cpu

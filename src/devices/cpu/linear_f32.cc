@@ -37,26 +37,25 @@ namespace ingot::cpu {
 namespace HWY_NAMESPACE {
 namespace {
 
-// Weights [k, k + n) of a feature, then zeros up to a multiple of 32.
-void LoadRun(const ConstTensorView& weight, size_t feature, size_t k, size_t n, float* out) {
-  // The feature's next run: features lie too far apart for the processor to see it.
-  PrefetchRun(weight, feature, k + kBlockK);
-  DequantizeRun(weight, feature, k, n, out);
-  if (weight.scale == 1.0f) return;
-  for (size_t i = 0; i < n; ++i) out[i] *= weight.scale;
-}
-
 // Weights of the panel's features at [k, k + n), transposed; zeros behind the last feature.
 void PackWeights(const F32Job& job, size_t feature, size_t num_features, size_t k, size_t n,
                  GemmScratch& scratch) {
   const hn::ScalableTag<uint32_t> d;
+  const WeightRuns weight(job.call.weight);
+  const float scale = job.call.weight.scale;
   alignas(64) float rows[kTransposedRows][kBlockK];
   const size_t num_columns = hwy::RoundUpTo(num_features, kTileColumns);
   for (size_t column = 0; column < num_columns; column += kTransposedRows) {
     for (size_t r = 0; r < kTransposedRows; ++r) {
-      const size_t loaded = column + r < num_features ? n : 0;
-      if (loaded > 0) LoadRun(job.call.weight, feature + column + r, k, n, rows[r]);
-      std::fill(rows[r] + loaded, rows[r] + hwy::RoundUpTo(n, kLanes), 0.0f);
+      if (column + r >= num_features) {
+        std::fill_n(rows[r], hwy::RoundUpTo(n, kLanes), 0.0f);
+        continue;
+      }
+      // The feature's next run: features lie too far apart for the processor to see it.
+      weight.Prefetch(feature + column + r, k / kBlockK + 1);
+      weight.Dequantize(feature + column + r, k / kBlockK, rows[r]);
+      if (scale == 1.0f) continue;
+      for (size_t i = 0; i < n; ++i) rows[r][i] *= scale;
     }
     float* panel = scratch.panel + PanelOffset(column, n);
     size_t i = 0;

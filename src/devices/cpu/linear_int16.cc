@@ -31,15 +31,13 @@ inline constexpr size_t kQuantizeRows = 16;  // of one item of work
 inline constexpr size_t kRuns = 16;          // runs of kScaleK quantized and transposed together
 inline constexpr size_t kGroupBytes = size_t{26} << 20;
 
-// Largest |q| of x, and largest sum|q| of a block of a feature.
-inline constexpr int32_t kMaxX = 4095;
-inline constexpr int32_t kMaxWeightSum = std::numeric_limits<int32_t>::max() / kMaxX;
-// What the scale aims at: rounding adds up to 1/2 to each |q|; the f32 sum that the scale is made
-// of is off by 2^-19 of itself at most, 1 here.
-inline constexpr float kWeightSum = static_cast<float>(kMaxWeightSum - kScaleK / 2 - 32);
-// Bounds of max|v|: the lower keeps 1 / s finite, the upper sum|v|.
+// Norm that the scale of a block aims at: rounding adds 1/2 to each of 256 integers, 8 to the norm;
+// the f32 sums that the scale is made of are off by 2^-19 of themselves at most, 0.1. The product
+// of two norms stays below 2^31.
+inline constexpr float kNorm = 46331.0f;
+static_assert((kNorm + 9.0) * (kNorm + 9.0) < 0x1p31);
+// Least max|v| of a block: keeps 1 / s finite.
 inline constexpr float kLeastMax = 0x1p-100f;
-inline constexpr float kGreatestWeight = 0x1p100f;
 
 struct Int16Scratch {
   int16_t* panel;       // [K blocks][feature tiles][128 pairs of K][features of a tile][2]
@@ -119,41 +117,40 @@ static_assert(kPanelFeatures % kTileFeatures == 0 && kTileFeatures % kRuns == 0 
 
 // ---- Quantizing
 
-// Largest |v| and sum|v| of a run. The largest by its bits, where NaN and infinity are larger than
-// all numbers; the sum in 16 lanes and one tree, the same bits on every level.
-struct Magnitude {
-  float max, sum;
-};
-Magnitude MagnitudeOf(const float* values, size_t count) {
+// max|v| of a run by its bits: NaN and infinity are larger than all numbers.
+float MaxAbs(const float* values, size_t count) {
   const DF d;
   const DI32 di;
-  constexpr size_t kVectorsOf16 = 16 / kLanes;
-  hn::Vec<DI32> max[kVectorsOf16];
-  hn::Vec<DF> sum[kVectorsOf16];
-  Unroll<kVectorsOf16>([&](auto v) INGOT_UNROLLED {
-    max[v] = hn::Zero(di);
-    sum[v] = hn::Zero(d);
-  });
+  auto max0 = hn::Zero(di), max1 = hn::Zero(di);
+  for (size_t i = 0; i < count; i += 2 * kLanes) {
+    max0 = hn::Max(max0, hn::BitCast(di, hn::Abs(hn::LoadU(d, values + i))));
+    max1 = hn::Max(max1, hn::BitCast(di, hn::Abs(hn::LoadU(d, values + i + kLanes))));
+  }
+  return std::bit_cast<float>(hn::GetLane(hn::MaxOfLanes(di, hn::Max(max0, max1))));
+}
+
+// Root of the sum of (v * factor)^2, in 16 lanes and one tree: the same bits on every level.
+float NormOf(const float* values, size_t count, float factor) {
+  const DF d;
+  const auto scale = hn::Set(d, factor);
+  auto sum0 = hn::Zero(d), sum1 = hn::Zero(d);
   for (size_t i = 0; i < count; i += 16) {
-    Unroll<kVectorsOf16>([&](auto v) INGOT_UNROLLED {
-      const auto magnitude = hn::Abs(hn::LoadU(d, values + i + v * kLanes));
-      max[v] = hn::Max(max[v], hn::BitCast(di, magnitude));
-      sum[v] = hn::Add(sum[v], magnitude);
-    });
+    const auto v0 = hn::Mul(hn::LoadU(d, values + i), scale);
+    sum0 = hn::MulAdd(v0, v0, sum0);
+    if (kLanes == 16) continue;
+    const auto v1 = hn::Mul(hn::LoadU(d, values + i + 8), scale);
+    sum1 = hn::MulAdd(v1, v1, sum1);
   }
   const hn::CappedTag<float, 4> d4;
 #if HWY_MAX_BYTES == 64
   const hn::Half<DF> d8;
-  const auto sum8 = hn::Add(hn::LowerHalf(d8, sum[0]), hn::UpperHalf(d8, sum[0]));
-  const auto max_bits = hn::MaxOfLanes(di, max[0]);
+  const auto sum8 = hn::Add(hn::LowerHalf(d8, sum0), hn::UpperHalf(d8, sum0));
 #else
-  const auto sum8 = hn::Add(sum[0], sum[1]);
-  const auto max_bits = hn::MaxOfLanes(di, hn::Max(max[0], max[1]));
+  const auto sum8 = hn::Add(sum0, sum1);
 #endif
   alignas(16) float lanes[4];
   hn::Store(hn::Add(hn::LowerHalf(d4, sum8), hn::UpperHalf(d4, sum8)), d4, lanes);
-  return {.max = std::bit_cast<float>(hn::GetLane(max_bits)),
-          .sum = (lanes[0] + lanes[2]) + (lanes[1] + lanes[3])};
+  return std::sqrt((lanes[0] + lanes[2]) + (lanes[1] + lanes[3]));
 }
 
 // out = round(values * factor) to nearest, ties to even; |values * factor| <= 32767. The order
@@ -183,17 +180,18 @@ struct Runs {
   float scale[kRuns];
 };
 
-// Integers and scale of each run; limit(magnitude) is its largest integer, 0 for a run that counts
-// as not finite: NaN is its scale then.
-template <typename Limit>
-HWY_INLINE void QuantizeRuns(Runs& runs, size_t num_runs, const Limit& limit) {
-  float factor[kRuns];
+// Integers and scale of each run; the scale of one with a NaN or an infinity is NaN.
+void QuantizeRuns(Runs& runs, size_t num_runs) {
+  float max[kRuns], factor[kRuns];
+  for (size_t r = 0; r < num_runs; ++r) max[r] = MaxAbs(runs.values[r], runs.count[r]);
   for (size_t r = 0; r < num_runs; ++r) {
-    const Magnitude magnitude = MagnitudeOf(runs.values[r], runs.count[r]);
-    const float largest = limit(magnitude);
-    const float max = std::max(magnitude.max, kLeastMax);
-    factor[r] = largest / max;
-    runs.scale[r] = largest > 0.0f ? max / largest : std::numeric_limits<float>::quiet_NaN();
+    runs.scale[r] = std::numeric_limits<float>::quiet_NaN();
+    if (!std::isfinite(max[r])) continue;
+    max[r] = std::max(max[r], kLeastMax);
+    const float norm = NormOf(runs.values[r], runs.count[r], 1.0f / max[r]);
+    const float limit = std::min(32767.0f, kNorm / norm);
+    factor[r] = limit / max[r];
+    runs.scale[r] = max[r] / limit;
   }
   for (size_t r = 0; r < num_runs; ++r) {
     if (std::isnan(runs.scale[r])) {
@@ -202,15 +200,6 @@ HWY_INLINE void QuantizeRuns(Runs& runs, size_t num_runs, const Limit& limit) {
       RoundToInt16(runs.values[r], runs.count[r], factor[r], runs.out[r]);
     }
   }
-}
-
-float LimitOfX(const Magnitude& magnitude) {
-  return std::isfinite(magnitude.max) ? static_cast<float>(kMaxX) : 0.0f;
-}
-
-float LimitOfWeights(const Magnitude& magnitude) {
-  if (!(magnitude.max < kGreatestWeight)) return 0.0f;
-  return std::min(32767.0f, kWeightSum * (std::max(magnitude.max, kLeastMax) / magnitude.sum));
 }
 
 // K of a block, and K with the zeros that fill up the last one: a multiple of 32.
@@ -242,7 +231,7 @@ void QuantizeRow(const Int16Job& job, size_t row) {
       runs.count[r] = count;
       runs.out[r] = job.SlabRow(block, row);
     }
-    QuantizeRuns(runs, num_runs, LimitOfX);
+    QuantizeRuns(runs, num_runs);
     for (size_t r = 0; r < num_runs; ++r) *job.SlabScale(begin + r, row) = runs.scale[r];
   }
 }
@@ -277,6 +266,7 @@ void TransposePairs(const int16_t* rows, size_t num_pairs, int16_t* columns) {
 
 // The panel's features, quantized and transposed; zeros behind the last feature.
 void PackPanel(const Int16Job& job, size_t panel_begin, const Int16Scratch& scratch) {
+  const WeightRuns weight(job.call.weight);
   alignas(64) float values[kRuns][kScaleK];
   alignas(64) int16_t rows[kRuns * kScaleK];
   Runs runs;
@@ -285,21 +275,20 @@ void PackPanel(const Int16Job& job, size_t panel_begin, const Int16Scratch& scra
     const size_t num_runs =
         std::min(kRuns, job.call.num_features - std::min(job.call.num_features, feature));
     for (size_t block = 0; block < job.layout.num_blocks; ++block) {
-      const auto [num_k, count] = SizeOfBlock(job, block);
+      const size_t count = SizeOfBlock(job, block).count;
       float* scales = scratch.panel_scales + block * kPanelFeatures + n;
       std::fill_n(scales, kRuns, 0.0f);
       std::fill(rows + num_runs * kScaleK, rows + kRuns * kScaleK, int16_t{0});
       const bool is_last = block + 1 == job.layout.num_blocks;
       for (size_t r = 0; r < num_runs; ++r) {
         // The next run to come: rows lie pages apart, the hardware does not see it.
-        PrefetchRun(job.call.weight, feature + r + (is_last ? kRuns : 0),
-                    is_last ? 0 : (block + 1) * kScaleK);
-        DequantizeRun(job.call.weight, feature + r, block * kScaleK, num_k, values[r]);
+        weight.Prefetch(feature + r + (is_last ? kRuns : 0), is_last ? 0 : block + 1);
+        weight.Dequantize(feature + r, block, values[r]);
         runs.values[r] = values[r];
         runs.count[r] = count;
         runs.out[r] = rows + r * kScaleK;
       }
-      QuantizeRuns(runs, num_runs, LimitOfWeights);
+      QuantizeRuns(runs, num_runs);
       for (size_t r = 0; r < num_runs; ++r) scales[r] = runs.scale[r] * job.call.weight.scale;
       const size_t tile = n / kTileFeatures * kTileFeatures;
       TransposePairs(rows, count / 2,
@@ -378,8 +367,16 @@ HWY_NOINLINE void MultiplyTile(const Int16Tile& tile) {
   });
 }
 
+// Fetches the output's lines of a panel in `num_rows` rows of the group.
+void PrefetchOutput(const Int16Job& job, size_t begin, size_t num_rows, size_t feature) {
+  const float* line = job.call.out + (job.group_begin + begin) * job.call.out_stride + feature;
+  for (size_t r = 0; r < num_rows; ++r, line += job.call.out_stride) {
+    for (size_t n = 0; n < kPanelFeatures; n += 16) __builtin_prefetch(line + n, 1);
+  }
+}
+
 // sums of rows [begin, begin + num_rows) of the group with all of K.
-void MultiplyChunk(const Int16Job& job, size_t begin, size_t num_rows,
+void MultiplyChunk(const Int16Job& job, size_t begin, size_t num_rows, size_t feature,
                    const Int16Scratch& scratch) {
   for (size_t block = 0; block < job.layout.num_blocks; ++block) {
     const size_t num_pairs = SizeOfBlock(job, block).count / 2;
@@ -396,6 +393,9 @@ void MultiplyChunk(const Int16Job& job, size_t begin, size_t num_rows,
         } else {
           MultiplyTile<false>(tile);
         }
+        if (block + 1 == job.layout.num_blocks && n == 0) {
+          PrefetchOutput(job, begin + row, std::min(kTileRows, num_rows - row), feature);
+        }
       }
     }
   }
@@ -408,7 +408,7 @@ void RunPanel(const Int16Job& job, size_t panel, size_t thread) {
   PackPanel(job, feature, scratch);
   for (size_t begin = 0; begin < job.group_rows; begin += kChunkRows) {
     const size_t num_rows = std::min(kChunkRows, job.group_rows - begin);
-    MultiplyChunk(job, begin, num_rows, scratch);
+    MultiplyChunk(job, begin, num_rows, feature, scratch);
     for (size_t row = 0; row < num_rows; ++row) {
       StoreRow(job.call, job.group_begin + begin + row, feature, num_features,
                scratch.sums + row * kPanelFeatures);

@@ -160,11 +160,11 @@ constexpr size_t kLanes = HWY_MAX_BYTES / sizeof(float);
 #if HWY_TARGET == HWY_AVX3_DL
 constexpr bool kHasDotProduct = true;
 using PanelValue = int8_t;
-constexpr size_t kTileRows = 6, kTileVectors = 4;
+constexpr size_t kTileRows = 6, kTileVectors = 4, kUnroll = 1;
 #else
 constexpr bool kHasDotProduct = false;
 using PanelValue = int16_t;
-constexpr size_t kTileRows = kLanes == 16 ? 12 : 4, kTileVectors = 2;
+constexpr size_t kTileRows = kLanes == 16 ? 12 : 4, kTileVectors = 2, kUnroll = 2;
 #endif
 constexpr size_t kGroupK = 4 / sizeof(PanelValue);
 constexpr size_t kTileFeatures = kTileVectors * kLanes;
@@ -300,6 +300,10 @@ void QuantizeRow(const Int8Job& job, const Outliers& outliers, size_t row) {
     const size_t k = block * kScaleK, width = job.layout.width(block);
     const size_t n = std::min(width, job.layout.num_k - k);
     const float* values = MakeRow(job.call, row, norm, k, n, buffer);
+    // What is read two blocks later, and what the next row writes: the slab is far larger than L2.
+    uint8_t* bytes = job.SlabRow(block, row);
+    for (size_t i = 0; i < width; i += 16) __builtin_prefetch(values + 2 * kScaleK + i);
+    for (size_t i = 0; i < width; i += 64) __builtin_prefetch(bytes + width + i, 1);
     const bool has_outliers = outlier < outliers.count && outliers.channels[outlier] < k + kScaleK;
     if (has_outliers || n != width) {
       if (values != buffer) std::copy_n(values, n, buffer);
@@ -310,7 +314,7 @@ void QuantizeRow(const Int8Job& job, const Outliers& outliers, size_t row) {
       float& value = buffer[outliers.channels[outlier] - k];
       lanes[outlier] = std::exchange(value, 0.0f);
     }
-    *job.RowScale(block, row) = QuantizeBlock(values, width, job.SlabRow(block, row));
+    *job.RowScale(block, row) = QuantizeBlock(values, width, bytes);
   }
   if (outliers.count == 0) return;
   const size_t block = job.layout.num_blocks;
@@ -345,46 +349,63 @@ HWY_INLINE WeightScale ScaleOfWeights(float max, float weight_scale) {
   return {std::bit_cast<float>(std::bit_cast<uint32_t>(scale) & ~3u), 127.0f / max};
 }
 
-// f32 as 16-bit integers of 2^-fraction_bits... of both halves in order.
-HWY_INLINE void StoreInt16(blocks::F32x8 v, float factor, int16_t* out) {
-  const hn::CappedTag<int16_t, 8> di16;
-  const auto scaled = hn::MulAdd(v, hn::Set(blocks::kF32, factor), hn::Set(blocks::kF32, kMagic));
-  const auto bits = hn::Sub(hn::BitCast(blocks::kI32, scaled),
-                            hn::BitCast(blocks::kI32, hn::Set(blocks::kF32, kMagic)));
-  hn::Store(hn::DemoteTo(di16, bits), di16, out);
+// A run's factors in units of the scale, each twice in a dword: a so that the upper half of its
+// product with v << kShift is a * v in units of 2^-6, b in these units less the half that rounds.
+struct RunFactors {
+  alignas(32) int32_t a[16], b[16];
+};
+
+HWY_INLINE void StoreTwice(blocks::F32x8 v, float factor, int32_t less, int32_t* out) {
+  using blocks::kF32, blocks::kI32;
+  const auto scaled = hn::MulAdd(v, hn::Set(kF32, factor), hn::Set(kF32, kMagic));
+  const auto bits =
+      hn::Sub(hn::BitCast(kI32, scaled), hn::Set(kI32, std::bit_cast<int32_t>(kMagic) + less));
+  hn::Store(hn::Or(hn::ShiftLeft<16>(bits), hn::And(bits, hn::Set(kI32, 0xFFFF))), kI32, out);
 }
 
-// A run of `n` weights, a multiple of 32, of one feature to bytes; their scale.
+// The scale of a run of `n` weights, a multiple of 32, of one feature.
 template <class Format>
-HWY_INLINE float QuantizeRun(const uint8_t* block, size_t n, float weight_scale, int8_t* out) {
-  using blocks::kF32, blocks::kI16, blocks::kI32;
-  constexpr size_t kSubBlocks = Format::kSubBlocks, kPerValues = kSubBlocks / 8;
+HWY_INLINE float ScaleRun(const uint8_t* block, size_t n, float weight_scale, RunFactors& out) {
+  using blocks::kF32, blocks::kI32;
   const auto factors = Format::GetFactors(block, n / Format::kBlockK);
   auto bits = hn::BitCast(kI32, Format::Largest(factors.a[0], factors.b[0]));
-  for (size_t i = 1; i < kPerValues; ++i) {
+  for (size_t i = 1; i < Format::kSubBlocks / 8; ++i) {
     bits = hn::Max(bits, hn::BitCast(kI32, Format::Largest(factors.a[i], factors.b[i])));
   }
   const float max = std::bit_cast<float>(hn::GetLane(hn::MaxOfLanes(kI32, bits)));
   const auto [scale, factor] = ScaleOfWeights(max, weight_scale);
-  // (v << kShift) * a / 2^15 and b in units of 2^-6; b takes the half of the rounding with it.
-  alignas(32) int16_t a[kSubBlocks], b[kSubBlocks];
-  for (size_t i = 0; i < kPerValues; ++i) {
-    StoreInt16(factors.a[i], factor * (1 << (21 - Format::kShift)), a + 8 * i);
-    StoreInt16(factors.b[i], factor * 64.0f, b + 8 * i);
-  }
-  const auto half = hn::Set(kI16, 32);
-  const hn::CappedTag<int8_t, 16> di8;
-  const auto quantize = [&](auto v, size_t sub_block) INGOT_UNROLLED {
-    const auto product = hn::MulFixedPoint15(v, hn::Set(kI16, a[sub_block]));
-    const auto value = hn::Sub(product, hn::Sub(hn::Set(kI16, b[sub_block]), half));
-    return hn::DemoteTo(di8, hn::ShiftRight<6>(value));
-  };
-  for (size_t j = 0; j < n / 32; ++j) {
-    const blocks::Values32 v = Format::Values(block, j);
-    hn::Store(quantize(v.low, j * kPerValues), di8, out + 32 * j);
-    hn::Store(quantize(v.high, j * kPerValues + kPerValues - 1), di8, out + 32 * j + 16);
+  for (size_t i = 0; i < Format::kSubBlocks / 8; ++i) {
+    StoreTwice(factors.a[i], factor * (1 << (21 - Format::kShift)), 0, out.a + 8 * i);
+    StoreTwice(factors.b[i], factor * 64.0f, 32, out.b + 8 * i);
   }
   return scale;
+}
+
+// The run's weights as bytes.
+template <class Format>
+HWY_INLINE void QuantizeRun(const uint8_t* block, size_t n, const RunFactors& factors,
+                            int8_t* out) {
+  using blocks::kI16, blocks::kI32;
+  constexpr size_t kPerValues = Format::kSubBlocks / 8;
+  const auto quantize = [&](auto v, size_t sub_block) INGOT_UNROLLED {
+    const auto a = hn::BitCast(kI16, hn::Set(kI32, factors.a[sub_block]));
+    const auto b = hn::BitCast(kI16, hn::Set(kI32, factors.b[sub_block]));
+    return hn::ShiftRight<6>(hn::Sub(hn::MulFixedPoint15(v, a), b));
+  };
+  const auto quantize32 = [&](size_t j) INGOT_UNROLLED {
+    const blocks::Values32 v = Format::Values(block, j);
+    const auto low = quantize(v.low, j * kPerValues);
+    const auto high = quantize(v.high, j * kPerValues + kPerValues - 1);
+    // Packed within 128-bit blocks: the middle quarters change places.
+    const __m256i packed = _mm256_packs_epi16(low.raw, high.raw);
+    _mm256_store_si256(reinterpret_cast<__m256i*>(out + 32 * j),
+                       _mm256_permute4x64_epi64(packed, 0b11011000));
+  };
+  if (HWY_LIKELY(n == kScaleK)) {
+    Unroll<kScaleK / 32>([&](auto j) INGOT_UNROLLED { quantize32(j); });
+  } else {
+    for (size_t j = 0; j < n / 32; ++j) quantize32(j);
+  }
 }
 
 // The same of any type, through f32.
@@ -410,16 +431,16 @@ HWY_INLINE uint32_t* PanelDwords(std::byte* values, size_t width, size_t n, size
          group * kTileFeatures + n % kTileFeatures;
 }
 
+// In assembler: from intrinsics g++ 12 makes copies and spills of sums.
 HWY_INLINE void AddDotProducts(hn::Vec<DI32>& sum, hn::Vec<DI32> x, hn::Vec<DI32> w) {
-#if HWY_TARGET == HWY_AVX3_DL
-  // By the intrinsic g++ 12 copies and spills sums.
-  asm("vpdpbusd %2, %1, %0" : "+v"(sum.raw) : "v"(x.raw), "v"(w.raw));
-#else
-  const hn::ScalableTag<int16_t> di16;
-  auto unused = hn::Zero(DI32());
-  sum = hn::ReorderWidenMulAccumulate(DI32(), hn::BitCast(di16, x), hn::BitCast(di16, w), sum,
-                                      unused);
-#endif
+  if constexpr (kHasDotProduct) {
+    asm("vpdpbusd %2, %1, %0" : "+v"(sum.raw) : "v"(x.raw), "v"(w.raw));
+  } else {
+    hn::Vec<DI32> products;
+    asm("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0"
+        : "+v"(sum.raw), "=&v"(products.raw)
+        : "v"(x.raw), "v"(w.raw));
+  }
 }
 
 // Where sums start, and scales with kMagic in them, of kTransposedRows features from n of a block.
@@ -468,48 +489,65 @@ PanelBlock BlockOf(const PanelBlock& panel, size_t block) {
           panel.offsets + block * kPanelFeatures};
 }
 
-// The panel of features from `feature` on, quantized by quantize(feature, k, n, out); zeros behind
-// the last feature and the last k.
+// The panel of features from `feature` on; zeros behind the last feature and the last k.
+// quantize(f, count, k, n, scales, bytes) quantizes [k, k + n) of `count` features from f on.
 template <class Quantize>
 HWY_INLINE void PackPanel(const Int8Job& job, size_t feature, const PanelBlock& panel,
                           const Quantize& quantize) {
   alignas(64) int8_t bytes[kTransposedRows * kScaleK];
   for (size_t n = 0; n < kPanelFeatures; n += kTransposedRows) {
+    const size_t end = std::min(job.call.num_features, feature + n + kTransposedRows);
+    const size_t count = end - std::min(feature + n, end);
     for (size_t block = 0; block < job.layout.num_blocks; ++block) {
       const PanelBlock to = BlockOf(panel, block);
       const size_t k = block * kScaleK, width = job.layout.width(block);
       const size_t num_k = std::min(width, job.layout.num_k - k);
+      quantize(feature + n, count, k, num_k, to.scales + n, bytes);
+      std::fill_n(to.scales + n + count, kTransposedRows - count, 0.0f);
       for (size_t i = 0; i < kTransposedRows; ++i) {
-        int8_t* out = bytes + i * kScaleK;
-        const bool exists = feature + n + i < job.call.num_features;
-        to.scales[n + i] = exists ? quantize(feature + n + i, k, num_k, out) : 0.0f;
-        const size_t filled = exists ? num_k : 0;
-        std::memset(out + filled, 0, width - filled);
+        const size_t filled = i < count ? num_k : 0;
+        if (filled < width) std::memset(bytes + i * kScaleK + filled, 0, width - filled);
       }
       PackBlock(bytes, to, width, n);
     }
   }
 }
 
-void PackPanel(const Int8Job& job, size_t feature, const PanelBlock& panel) {
+template <class Format>
+HWY_NOINLINE void PackFormat(const Int8Job& job, size_t feature, const PanelBlock& panel) {
+  constexpr size_t kRunBytes = kScaleK / Format::kBlockK * Format::kBlockBytes;
   const ConstTensorView& weight = job.call.weight;
-  const bool done = blocks::WithFormat(weight.dtype, [&]<class Format>(Format) HWY_ATTR {
-    const size_t row_bytes = job.layout.num_k / Format::kBlockK * Format::kBlockBytes;
-    const auto* data = reinterpret_cast<const uint8_t*>(weight.data);
-    PackPanel(job, feature, panel, [&](size_t f, size_t k, size_t n, int8_t* out) INGOT_UNROLLED {
-      const uint8_t* run = data + f * row_bytes + k / Format::kBlockK * Format::kBlockBytes;
+  const size_t row_bytes = job.layout.num_k / Format::kBlockK * Format::kBlockBytes;
+  const auto quantize = [&](size_t f, size_t count, size_t k, size_t n, float* scales,
+                            int8_t* bytes) INGOT_UNROLLED {
+    const auto* run = reinterpret_cast<const uint8_t*>(weight.data) + f * row_bytes +
+                      k / Format::kBlockK * Format::kBlockBytes;
+    // Scales first: each is a long chain of dependent steps, and many of them overlap.
+    RunFactors factors[kTransposedRows];
+    for (size_t i = 0; i < count; ++i) {
       // The same run of the features that are packed next.
-      constexpr size_t kRunBytes = kScaleK / Format::kBlockK * Format::kBlockBytes;
-      for (size_t i = 0; i < kRunBytes + 63; i += 64) {
-        __builtin_prefetch(run + kTransposedRows * row_bytes + i, 0, 2);
-      }
-      return QuantizeRun<Format>(run, n, weight.scale, out);
-    });
-  });
+      const uint8_t* next = run + (kTransposedRows + i) * row_bytes;
+      for (size_t at = 0; at < kRunBytes + 63; at += 64) __builtin_prefetch(next + at, 0, 2);
+      scales[i] = ScaleRun<Format>(run + i * row_bytes, n, weight.scale, factors[i]);
+    }
+    for (size_t i = 0; i < count; ++i) {
+      QuantizeRun<Format>(run + i * row_bytes, n, factors[i], bytes + i * kScaleK);
+    }
+  };
+  PackPanel(job, feature, panel, quantize);
+}
+
+void PackWeights(const Int8Job& job, size_t feature, const PanelBlock& panel) {
+  const ConstTensorView& weight = job.call.weight;
+  const bool done = blocks::WithFormat(
+      weight.dtype, [&]<class Format>(Format) { PackFormat<Format>(job, feature, panel); });
   if (done) return;
-  PackPanel(job, feature, panel, [&](size_t f, size_t k, size_t n, int8_t* out) HWY_ATTR {
-    return QuantizeRunOfF32(weight, f, k, n, out);
-  });
+  PackPanel(job, feature, panel,
+            [&](size_t f, size_t count, size_t k, size_t n, float* scales, int8_t* bytes) HWY_ATTR {
+              for (size_t i = 0; i < count; ++i) {
+                scales[i] = QuantizeRunOfF32(weight, f + i, k, n, bytes + i * kScaleK);
+              }
+            });
 }
 
 // The panel's weights of the outlier channels as a block of their own.
@@ -566,6 +604,9 @@ struct Sweep {
   PanelBlock block;  // at the tile's first feature
   size_t num_k;      // a multiple of kWidthGrid
   float* sums;       // rows kPanelFeatures apart
+  // Where the sums go when this is the last block, to be fetched in time; null before.
+  const float* out;
+  size_t out_stride;
 };
 
 // sums of num_tiles * kRows rows = (first block ? 0 : sums) + scaled products.
@@ -585,16 +626,11 @@ HWY_NOINLINE void MultiplyRows(const Sweep& sweep, size_t num_tiles) {
     });
     const std::byte* x = rows;
     const std::byte* x_ahead = rows + 2 * kRows * stride;
-    const std::byte* sums_ahead = reinterpret_cast<const std::byte*>(out + kRows * kPanelFeatures);
     const auto* w = reinterpret_cast<const int32_t*>(sweep.block.values);
-    for (size_t k = 0; k < sweep.num_k; k += 2 * kGroupK) {
+    for (size_t k = 0; k < sweep.num_k; k += kUnroll * kGroupK) {
       __builtin_prefetch(x_ahead);
-      x_ahead += 64;
-      if (!kFirst) {
-        __builtin_prefetch(sums_ahead);
-        sums_ahead += 64;
-      }
-      Unroll<2>([&](auto u) INGOT_UNROLLED {
+      x_ahead += 32 * kUnroll;
+      Unroll<kUnroll>([&](auto u) INGOT_UNROLLED {
         asm volatile("" ::: "memory");  // keeps g++ from loading the next weights early: it spills
         hn::Vec<DI32> weights[kTileVectors];
         Unroll<kTileVectors>([&](auto v) INGOT_UNROLLED {
@@ -609,8 +645,8 @@ HWY_NOINLINE void MultiplyRows(const Sweep& sweep, size_t num_tiles) {
           });
         });
       });
-      x += 8;
-      w += 2 * kTileFeatures;
+      x += 4 * kUnroll;
+      w += kUnroll * kTileFeatures;
     }
     Unroll<kRows>([&](auto r) INGOT_UNROLLED {
       const auto row_scale = hn::Set(d, row_scales[r]);
@@ -628,6 +664,11 @@ HWY_NOINLINE void MultiplyRows(const Sweep& sweep, size_t num_tiles) {
             d, to);
       });
     });
+    for (size_t r = 0; r < kRows && sweep.out != nullptr; ++r) {
+      const float* line = sweep.out + (tile * kRows + r) * sweep.out_stride;
+      Unroll<kPanelFeatures / 16>([&](auto i)
+                                      INGOT_UNROLLED { __builtin_prefetch(line + 16 * i, 1); });
+    }
     rows += kRows * stride;
     row_scales += kRows;
     out += kRows * kPanelFeatures;
@@ -650,23 +691,28 @@ void MultiplyBlock(Sweep sweep, size_t num_rows) {
   sweep.x += whole * sweep.x_stride;
   sweep.row_scales += whole;
   sweep.sums += whole * kPanelFeatures;
+  if (sweep.out != nullptr) sweep.out += whole * sweep.out_stride;
   MultiplyLastRows<kTileRows - 1, kFirst>(sweep, num_rows - whole);
 }
 
 // sums = (first ? 0 : sums) + block `block` of the group's rows times `weights`.
 void MultiplyBlock(const Int8Job& job, RowGroup rows, size_t block, size_t width,
-                   const PanelBlock& weights, bool first, const Int8Scratch& scratch) {
+                   const PanelBlock& weights, bool first, const float* out,
+                   const Int8Scratch& scratch) {
   const uint8_t* bytes = job.SlabRow(block, rows.begin);
   Sweep sweep = {.x = reinterpret_cast<const std::byte*>(bytes),
                  .x_stride = width,
                  .row_scales = job.RowScale(block, rows.begin),
                  .block = weights,
                  .num_k = width,
-                 .sums = scratch.sums};
+                 .sums = scratch.sums,
+                 .out = nullptr,
+                 .out_stride = job.call.out_stride};
   if constexpr (!kHasDotProduct) {
     const hn::ScalableTag<int16_t> di16;
     const hn::Rebind<uint8_t, decltype(di16)> du8;
     for (size_t i = 0; i < rows.count * width; i += hn::Lanes(di16)) {
+      __builtin_prefetch(bytes + i + 2048);
       const auto wide = hn::PromoteTo(di16, hn::LoadU(du8, bytes + i));
       hn::Store(hn::Sub(wide, hn::Set(di16, 128)), di16, scratch.wide + i);
     }
@@ -675,6 +721,7 @@ void MultiplyBlock(const Int8Job& job, RowGroup rows, size_t block, size_t width
   }
   for (size_t n = 0; n < kPanelFeatures; n += kTileFeatures) {
     sweep.sums = scratch.sums + n;
+    sweep.out = n == 0 ? out : nullptr;
     sweep.block = {reinterpret_cast<std::byte*>(PanelDwords(weights.values, width, n, 0)),
                    weights.starts + n, weights.scales + n, weights.offsets + n};
     if (first) {
@@ -689,7 +736,7 @@ void RunPanel(const Int8Job& job, size_t panel, size_t thread) {
   const Int8Scratch scratch = ScratchOf(job, thread);
   const size_t feature = panel * kPanelFeatures;
   const size_t num_features = std::min(kPanelFeatures, job.call.num_features - feature);
-  PackPanel(job, feature, scratch.panel);
+  PackWeights(job, feature, scratch.panel);
   for (size_t idx = 0; idx < job.layout.num_groups; ++idx) {
     if (job.stop->stop_requested()) return;
     const RowGroup group = job.layout.group(idx);
@@ -697,11 +744,13 @@ void RunPanel(const Int8Job& job, size_t panel, size_t thread) {
     if (outliers.count > 0) {
       GatherOutliers(job, outliers, scratch.panel, scratch.outliers);
       MultiplyBlock(job, group, job.layout.num_blocks, kMaxOutliers, scratch.outliers, true,
-                    scratch);
+                    nullptr, scratch);
     }
+    const float* out = job.call.out + group.begin * job.call.out_stride + feature;
     for (size_t block = 0; block < job.layout.num_blocks; ++block) {
       MultiplyBlock(job, group, block, job.layout.width(block), BlockOf(scratch.panel, block),
-                    block == 0 && outliers.count == 0, scratch);
+                    block == 0 && outliers.count == 0,
+                    block + 1 == job.layout.num_blocks ? out : nullptr, scratch);
     }
     for (size_t row = 0; row < group.count; ++row) {
       StoreRow(job.call, group.begin + row, feature, num_features,

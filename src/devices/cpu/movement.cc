@@ -193,4 +193,18 @@ void Run(const op::Embedding&, const OpCall& call, ThreadPool& pool) {
   pool.ParallelFor(ids.size(), std::cref(body));
 }
 
+void Run(const op::UpsampleNearest2x&, const OpCall& call, ThreadPool& pool) {
+  const Shape& shape = call.inputs[0].shape;
+  const size_t width = static_cast<size_t>(shape[2]), channels = static_cast<size_t>(shape[3]);
+  const auto body = [&](size_t row, size_t) {
+    const float* x = call.inputs[0].As<float>().data() + row * width * channels;
+    float* out = call.output.As<float>().data() + row * 4 * width * channels;
+    for (size_t pixel = 0; pixel < 2 * width; ++pixel) {
+      std::copy_n(x + pixel / 2 * channels, channels, out + pixel * channels);
+    }
+    std::copy_n(out, 2 * width * channels, out + 2 * width * channels);
+  };
+  pool.ParallelFor(static_cast<size_t>(shape[0] * shape[1]), std::cref(body));
+}
+
 }  // namespace ingot::cpu

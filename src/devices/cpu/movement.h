@@ -12,5 +12,6 @@ void Run(const op::Permute& op, const OpCall& call, ThreadPool& pool);
 void Run(const op::Slice& op, const OpCall& call, ThreadPool& pool);
 void Run(const op::Concat& op, const OpCall& call, ThreadPool& pool);
 void Run(const op::Embedding& op, const OpCall& call, ThreadPool& pool);
+void Run(const op::UpsampleNearest2x& op, const OpCall& call, ThreadPool& pool);
 
 }  // namespace ingot::cpu

@@ -1,9 +1,9 @@
 // Transposition of rows of 4-byte elements (f32, or groups of narrower integers) into columns.
 #include <cstddef>
 #include <cstdint>
-#include <utility>
 
 #include "devices/cpu/simd-inl.h"
+#include "devices/cpu/unroll-inl.h"
 
 // Read once per target of hwy/foreach_target.h, hence this toggle instead of #pragma once.
 #if defined(INGOT_DEVICES_CPU_TRANSPOSE_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -16,18 +16,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace ingot::cpu {
 namespace HWY_NAMESPACE {
-
-// body(0), ..., body(count - 1), each index a constant: g++ keeps an array of vectors in registers
-// only when no index into it is a variable.
-template <typename Body, size_t... kIndices>
-HWY_INLINE void UnrollIndices(const Body& body, std::index_sequence<kIndices...>) {
-  (body(std::integral_constant<size_t, kIndices>()), ...);
-}
-template <size_t kCount, typename Body>
-HWY_INLINE void Unroll(const Body& body) {
-  UnrollIndices(body, std::make_index_sequence<kCount>());
-}
-#define INGOT_UNROLLED HWY_ATTR __attribute__((always_inline))
 
 using U32 = hn::Vec<hn::ScalableTag<uint32_t>>;
 inline constexpr size_t kDwords = HWY_MAX_BYTES / sizeof(uint32_t);  // of a vector

@@ -18,14 +18,15 @@
 HWY_BEFORE_NAMESPACE();
 namespace ingot::cpu {
 namespace HWY_NAMESPACE {
+namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-inline constexpr size_t kWinogradTile = 4;                                // outputs along an edge
-inline constexpr size_t kWinogradEdge = 6;                                // inputs, and points
-inline constexpr size_t kWinogradPoints = kWinogradEdge * kWinogradEdge;  // row-major
+constexpr size_t kWinogradTile = 4;                                // outputs along an edge
+constexpr size_t kWinogradEdge = 6;                                // inputs, and points
+constexpr size_t kWinogradPoints = kWinogradEdge * kWinogradEdge;  // row-major
 
-inline constexpr float kSqrtHalf = 0.707106781f, kSqrt2 = 1.41421356f;
+constexpr float kSqrtHalf = 0.707106781f, kSqrt2 = 1.41421356f;
 
 // Six inputs in a line -> their values at the six points.
 template <class D, class V = hn::Vec<D>>
@@ -147,6 +148,7 @@ HWY_INLINE void PhaseWeights(D d, size_t phase, V (&w)[9]) {
   for (size_t i = 0; i < 9; i += 3) fold(w[i], w[i + 1], w[i + 2], phase % 2 == 1);
 }
 
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace ingot::cpu
 HWY_AFTER_NAMESPACE();

@@ -25,7 +25,7 @@ class FluxPipelinePeer {
     out.conds.resize(pipeline.prompts_.size());
     INGOT_RETURN_IF_ERROR(pipeline.EncodeClip(device, out.conds, measure, {}));
     INGOT_RETURN_IF_ERROR(pipeline.EncodeT5(device, out.conds, measure, {}));
-    INGOT_RETURN_IF_ERROR(pipeline.HoistConditioning(device, out.conds, measure, {}));
+    INGOT_RETURN_IF_ERROR(pipeline.HoistAll(device, out.conds, measure, {}));
     INGOT_RETURN_IF_ERROR(pipeline.SamplePictures(device, out.conds, out.latents, measure, {}, {}));
     INGOT_RETURN_IF_ERROR(
         pipeline.DecodePictures(device, out.latents, out.pictures, measure, {}, {}));
@@ -96,7 +96,8 @@ class PipelineGolden : public testing::TestWithParam<CpuKernels> {
     request.precision = "exact";
     const std::unique_ptr<Device> device =
         Must(OpenCpuDevice({.num_threads = 2, .kernels = GetParam(), .target = {}}));
-    const FluxPipeline pipeline = Must(FluxPipeline::Prepare(Must(ResolveJob(request)), *device));
+    FluxPipeline pipeline = Must(FluxPipeline::Prepare(Must(ResolveJob(request)), *device));
+    ASSERT_TRUE(pipeline.FitTo(*device, int64_t{1} << 40).ok());
     const FluxPipelinePeer::Results found = Must(FluxPipelinePeer::Run(pipeline, *device));
     for (size_t i = 0; i < found.conds.size(); ++i) {
       ExpectMatchesGolden(found.conds[i].txt, fmt::format("{}.txt.{}", name, i));

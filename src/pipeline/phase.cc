@@ -1,0 +1,37 @@
+#include "pipeline/phase.h"
+
+#include <algorithm>
+
+#include "memory/planner.h"
+
+namespace ingot {
+namespace {
+
+PhaseWay WayOf(const Program& program, int64_t num_runs) {
+  return {
+      .arena_bytes = program.weights_offset(), .uses = program.weight_uses(), .num_runs = num_runs};
+}
+
+}  // namespace
+
+Phase::Phase(std::string name, std::vector<Program> ways, int64_t num_runs)
+    : name_(std::move(name)), ways_(std::move(ways)), num_runs_(num_runs) {}
+
+int64_t Phase::least_bytes() const {
+  const auto least = [&](const Program& program) {
+    return WayOf(program, num_runs_).least_bytes();
+  };
+  return least(std::ranges::min(ways_, {}, least));
+}
+
+Status Phase::FitTo(int64_t num_bytes) {
+  std::vector<PhaseWay> ways;
+  for (const Program& program : ways_) ways.push_back(WayOf(program, num_runs_));
+  INGOT_ASSIGN_OR_RETURN(const PhaseChoice choice, ChooseWay(ways, num_bytes));
+  way_ = choice.way;
+  return ways_[way_].PlaceWeights({.num_bytes = choice.weight_bytes, .num_runs = num_runs_});
+}
+
+PhasePlan Phase::Plan() const { return program().Plan(name_); }
+
+}  // namespace ingot
