@@ -5,6 +5,7 @@
 #include <fstream>
 #include <thread>
 
+#include "graph/passes/split.h"
 #include "network.h"
 
 namespace ingot {
@@ -118,6 +119,43 @@ TEST(CancelTest, InTheMiddleOfALongReadTakesAMomentOnly) {
   EXPECT_EQ(status.code(), StatusCode::kCancelled);
   EXPECT_LT(took, std::chrono::milliseconds(300));
   fs::remove(path);
+}
+
+// 64 columns of which [16, 48) are read.
+Graph MiddleColumns(int64_t out) {
+  Graph g;
+  const Value y = g.Linear(Scope("fc"), g.Input("x", {4, 256}), out);
+  g.MarkOutput("y", g.Slice(y, -1, 16, out - 16));
+  return g;
+}
+
+TEST(RowsOfWeights, AreReadFromTheirPlaceInTheTensor) {
+  const Graph whole = MiddleColumns(64), split = Split(whole);
+  ASSERT_EQ(DumpText(split).find("slice"), std::string::npos);
+  const WeightsFile file(whole);
+  WatchedDevice device;
+  std::vector<std::vector<float>> results;
+  for (const Graph* graph : {&whole, &split}) {
+    const Program program = Compile(*graph, file, device);
+    auto execution = Execution::Start(program, device);
+    ASSERT_TRUE(execution.ok()) << execution.status().message();
+    const std::span<float> x = (*execution)->Input("x").As<float>();
+    for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 13) - 6.0f;
+    ASSERT_TRUE((*execution)->Run({}).ok());
+    const std::span<const float> y = (*execution)->Output("y").As<float>();
+    results.emplace_back(y.begin(), y.end());
+  }
+  EXPECT_EQ(results[0], results[1]);
+}
+
+TEST(RowsOfWeights, AreCheckedAgainstTheWholeTensor) {
+  const WeightsFile file(MiddleColumns(96));
+  const WatchedDevice device;
+  const Status status = Program::Compile(Split(MiddleColumns(64)), file.Open(), device).status();
+  EXPECT_EQ(status.code(), StatusCode::kCorruption);
+  EXPECT_NE(status.message().find("'fc.weight': expected shape [64, 256], found [96, 256]"),
+            std::string::npos)
+      << status.message();
 }
 
 }  // namespace

@@ -68,6 +68,25 @@ TEST(Storage, AnOpWritesOverAnOperandThatDiesAndOverNoOther) {
   EXPECT_EQ(root(f), f.id);
 }
 
+TEST(Storage, InAGroupAnOpWritesOverRowsThatNoLaterChunkReads) {
+  for (const bool reads_whole : {false, true}) {
+    Graph g;
+    const Value x = g.Silu(g.Input("x", {1, 512, 2, 32}));
+    const Value q = g.Affine(x, 2.0f, 0.0f);
+    const Value y = reads_whole ? g.Attention(q, x, x, {}) : g.Silu(q);
+    const Value sum = g.Add(x, y);
+    g.MarkOutput("sum", sum);
+    const auto root = [&](const Schedule& schedule) {
+      return AssignStorage(g, WatchedDevice(), schedule).places[static_cast<size_t>(sum.id)].root;
+    };
+    const Schedule schedule = ChunkTokens(g, 256);
+    ASSERT_EQ(schedule.groups.size(), 1u);
+    EXPECT_EQ(schedule.groups[0].nodes, (std::vector<int32_t>{q.id, y.id, sum.id}));
+    EXPECT_EQ(root(ChunkTokens(g, 0)), x.id);
+    EXPECT_EQ(root(schedule), reads_whole ? sum.id : x.id);
+  }
+}
+
 // Ops on values of width 64 and some rows, picked at random.
 Graph RandomGraph(std::mt19937& random) {
   Graph g;
