@@ -146,11 +146,11 @@ std::vector<float> Run(Device& device, const Case& test, Layout layout = Layout:
                         device.WorkspaceBytes(signature));
   TensorView output{dtype, shape, memory.output().data()};
   if (run > 0) output.run_elements = run, output.run_stride = stride;
-  const int alias = device.AliasOf(test.op);
-  if (layout == Layout::kInPlace && alias >= 0) {
-    const std::vector<std::byte>& bytes = test.inputs[static_cast<size_t>(alias)].bytes;
-    std::copy(bytes.begin(), bytes.end(), memory.output().begin());
-    inputs[static_cast<size_t>(alias)].data = memory.output().data();
+  const size_t alias = static_cast<size_t>(device.AliasOf(test.op));  // none: beyond all
+  if (layout == Layout::kInPlace && alias < inputs.size() && shapes[alias] == shape &&
+      dtypes[alias] == dtype) {
+    std::memcpy(memory.output().data(), inputs[alias].data, memory.output().size());
+    inputs[alias].data = memory.output().data();
   }
   const Status status = device.Run({&test.op, inputs, output, memory.workspace()}, {});
   EXPECT_TRUE(status.ok()) << status.message();
