@@ -106,6 +106,15 @@ TEST_F(FilePagesTest, ANewFileUnderTheNameLeavesTheOpenOneWhole) {
   EXPECT_EQ(std::memcmp(pages.data(), content_.data(), kSize), 0);
 }
 
+// Nothing is mapped at address 0 of a process: the kernel answers EIO.
+TEST_F(FilePagesTest, AReadThatTheSystemRefusesNamesTheFileAndTheReason) {
+  file_ = *File::Open("/proc/self/mem");
+  const Status status = Read(0, 100, Pages(0, 100));
+  EXPECT_EQ(status.code(), StatusCode::kUnavailable);
+  EXPECT_NE(status.message().find("/proc/self/mem: cannot read"), std::string::npos)
+      << status.message();
+}
+
 TEST_F(FilePagesTest, ARequestedStopIsSeenBeforeAnythingIsRead) {
   std::stop_source source;
   source.request_stop();

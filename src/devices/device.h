@@ -54,7 +54,7 @@ struct Strip {
   int64_t window_begin = 0;
   int64_t picture_rows = 0;  // of the input, whole
 };
-inline constexpr int64_t kStripGrid = 4;
+inline constexpr int64_t kStripGrid = 8;
 
 // One op to run, or some rows of it: the views may be a part of the tokens of
 // the signature's operands, cut at multiples of kRowGrid tokens (keys and values

@@ -94,16 +94,17 @@ class PoisonedMemory {
 
 enum class Layout { kContiguous, kRuns, kInPlace };
 
-// Poison behind each run: rows lie at odd multiples of 4 bytes.
+// Poison behind each run: rows lie at odd multiples of an element.
 constexpr int64_t kGapElements = 19;
 
-// The bytes of an operand in runs of `row_bytes`.
-std::vector<std::byte> InRuns(const std::vector<std::byte>& bytes, size_t row_bytes) {
+// The bytes of an operand in runs of `row_bytes`, `gap_bytes` apart.
+std::vector<std::byte> InRuns(const std::vector<std::byte>& bytes, size_t row_bytes,
+                              size_t gap_bytes) {
   std::vector<std::byte> runs;
   for (size_t begin = 0; begin < bytes.size(); begin += row_bytes) {
     const auto row = bytes.begin() + static_cast<std::ptrdiff_t>(begin);
     runs.insert(runs.end(), row, row + static_cast<std::ptrdiff_t>(row_bytes));
-    for (size_t i = 0; i < kGapElements * sizeof(float); ++i) runs.push_back(kPoison[i % 4]);
+    for (size_t i = 0; i < gap_bytes; ++i) runs.push_back(kPoison[i % 4]);
   }
   return runs;
 }
@@ -128,7 +129,8 @@ std::vector<float> Run(Device& device, const Case& test, Layout layout = Layout:
     inputs.push_back({input.dtype, input.shape, input.bytes.data() + input.offset, input.scale});
     const int64_t run = RunElements(device, test, i, layout);
     if (run == 0) continue;
-    in_runs[i] = InRuns(input.bytes, static_cast<size_t>(NumBytes(input.dtype, {run})));
+    in_runs[i] = InRuns(input.bytes, static_cast<size_t>(NumBytes(input.dtype, {run})),
+                        static_cast<size_t>(NumBytes(input.dtype, {kGapElements})));
     inputs[i].data = in_runs[i].data();
     inputs[i].run_elements = run;
     inputs[i].run_stride = run + kGapElements;
@@ -146,23 +148,26 @@ std::vector<float> Run(Device& device, const Case& test, Layout layout = Layout:
                         device.WorkspaceBytes(signature));
   TensorView output{dtype, shape, memory.output().data()};
   if (run > 0) output.run_elements = run, output.run_stride = stride;
-  const size_t alias = static_cast<size_t>(device.AliasOf(test.op));  // none: beyond all
-  if (layout == Layout::kInPlace && alias < inputs.size() && shapes[alias] == shape &&
-      dtypes[alias] == dtype) {
-    std::memcpy(memory.output().data(), inputs[alias].data, memory.output().size());
-    inputs[alias].data = memory.output().data();
+  const int alias = device.AliasOf(test.op);
+  if (layout == Layout::kInPlace && alias >= 0) {
+    const Operand& operand = test.inputs[static_cast<size_t>(alias)];
+    if (operand.dtype == dtype && operand.shape == shape) {
+      std::copy(operand.bytes.begin(), operand.bytes.end(), memory.output().begin());
+      inputs[static_cast<size_t>(alias)].data = memory.output().data();
+    }
   }
   const Status status = device.Run({&test.op, inputs, output, memory.workspace()}, {});
   EXPECT_TRUE(status.ok()) << status.message();
   EXPECT_TRUE(memory.GuardsAreIntact());
 
   std::vector<float> values(static_cast<size_t>(shape.num_elements()));
-  const std::byte* bytes = memory.output().data();
-  const int64_t row_bytes = NumBytes(dtype, {row}), stride_bytes = NumBytes(dtype, {stride});
-  for (int64_t i = 0; i < num_rows; ++i, bytes += stride_bytes) {
-    DequantizeRow(dtype, bytes, values.data() + i * row, row);
-    for (int64_t gap = row_bytes; gap < stride_bytes; gap += sizeof kPoison) {
-      EXPECT_EQ(std::memcmp(bytes + gap, kPoison, sizeof kPoison), 0) << "written beside row " << i;
+  const size_t row_bytes = static_cast<size_t>(NumBytes(dtype, {row}));
+  const size_t stride_bytes = static_cast<size_t>(NumBytes(dtype, {stride}));
+  for (int64_t i = 0; i < num_rows; ++i) {
+    const size_t begin = static_cast<size_t>(i) * stride_bytes;
+    DequantizeRow(dtype, memory.output().data() + begin, values.data() + i * row, row);
+    for (size_t gap = begin + row_bytes; gap < begin + stride_bytes; ++gap) {
+      EXPECT_EQ(memory.output()[gap], kPoison[gap % 4]) << "written beside row " << i;
     }
   }
   return values;

@@ -1,8 +1,10 @@
 // Normalizations against their reference.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 
+#include "devices/cpu/cpu_device.h"
 #include "harness.h"
 
 namespace ingot::conformance {
@@ -49,13 +51,37 @@ TEST(NormConformance, GroupStatsHoldForF32AndF16) {
       ExpectConforms({Shape({size, size + 1}).ToString(),
                       op::GroupNormStats{.num_groups = 6, .eps = 1e-3f},
                       {x},
-                      kTolerance});
+                      kTolerance,
+                      {36, 2}});
       ExpectConforms({Shape({size, size + 1}).ToString(),
                       op::GroupNorm{.num_groups = 6, .eps = 1e-3f},
                       {x, Floats({36}, 2), Floats({36}, 3)},
-                      kTolerance});
+                      kTolerance,
+                      {36, 36, 36, 36}});
     }
   }
+}
+
+TEST(NormConformance, GroupStatsOfStripsHaveTheBitsOfTheWholePicture) {
+  const auto device = *OpenCpuDevice({.num_threads = 2});
+  const Case test = {"stats",
+                     op::GroupNormStats{.num_groups = 3, .eps = 1e-6f},
+                     {Floats({1, 37, 40, 24}, 1)},
+                     kTolerance};
+  const Shape shapes[] = {test.inputs[0].shape};
+  const DType dtypes[] = {DType::kF32};
+  const auto workspace =
+      *device->Allocate(device->WorkspaceBytes({&test.op, shapes, dtypes, {1, 3, 2}, DType::kF32}));
+  std::vector<float> found(6);
+  for (int64_t begin = 0; begin < 37; begin += 8) {
+    const Strip strip = {.begin = begin, .picture_rows = 37};
+    const ConstTensorView rows[] = {{DType::kF32,
+                                     {1, std::min<int64_t>(8, 37 - begin), 40, 24},
+                                     test.inputs[0].bytes.data() + begin * 40 * 24 * 4}};
+    const TensorView out = {DType::kF32, {1, 3, 2}, reinterpret_cast<std::byte*>(found.data())};
+    EXPECT_TRUE(device->Run({&test.op, rows, out, workspace->bytes(), &strip}, {}).ok());
+  }
+  EXPECT_EQ(found, RunFast(test));
 }
 
 // A mean 1000 times the deviation: sums of x^2 would have lost all digits.

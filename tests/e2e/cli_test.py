@@ -147,7 +147,9 @@ class ExitCodes(IngotTest):
 
     def test_3_offers_a_smaller_size_that_fits(self):
         large = ["plan", "--models", MODELS, "--size", "1024x768"]
-        peak = self.json(*large)["plan"]["peak_ram_bytes"]
+        error = self.assert_fails(3, args=[*large, "--memory", "1MiB"])
+        peak = int(re.search(r"found one of (\d+):", error).group(1))
+        self.ok(*large, "--memory", f"{peak}B")
         error = self.assert_fails(3, f"found one of {peak}: 1 bytes short",
                                   args=[*large, "--memory", f"{peak - 1}B"])
         size = re.search(r"--size (\d+x\d+)", error).group(1)

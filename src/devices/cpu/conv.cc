@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "devices/cpu/conv_job.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -108,12 +109,14 @@ int64_t WorkspaceBytes(const op::Conv2d& op, const OpSignature& signature, size_
   return static_cast<int64_t>(layout.first_thread + num_threads * layout.thread_bytes);
 }
 
-void RunRows(const op::Conv2d& op, const OpCall& call, const ConvRows& rows, ThreadPool& pool) {
+void Run(const op::Conv2d& op, const OpCall& call, ThreadPool& pool) {
   const op::Conv2dOperands at = op::OperandsOf(op);
   const ConstTensorView& x = call.inputs[0];
   const ConstTensorView& weight = Operand(call, at.weight);
   const Shape &w = weight.shape, &out = call.output.shape;
-  const ConvCut cut(op, {x.shape[0], rows.height, x.shape[2], x.shape[3]}, w);
+  const Strip strip = call.strip != nullptr ? *call.strip : Strip{.picture_rows = x.shape[1]};
+  INGOT_CHECK(strip.begin % kStripGrid == 0);
+  const ConvCut cut(op, {x.shape[0], strip.picture_rows, x.shape[2], x.shape[3]}, w);
   const ConvLayout layout(cut, static_cast<size_t>(x.shape[0]));
   ConvJob job{.op = op,
               .cut = cut,
@@ -127,11 +130,11 @@ void RunRows(const op::Conv2d& op, const OpCall& call, const ConvRows& rows, Thr
               .batch = static_cast<size_t>(x.shape[0]),
               .channels = static_cast<size_t>(x.shape[3]),
               .width = x.shape[2],
-              .height = rows.height,
-              .first_row = rows.first_row,
+              .height = strip.picture_rows,
+              .first_row = strip.window_begin,
               .num_rows = x.shape[1],
               .out_width = out[2],
-              .first_out = rows.first_output_row,
+              .first_out = strip.begin,
               .num_out = out[1]};
   if (op.norm_silu) FoldNorms(job, call);
   for (size_t first = 0; first < cut.filters; first += cut.group) {
@@ -139,11 +142,6 @@ void RunRows(const op::Conv2d& op, const OpCall& call, const ConvRows& rows, Thr
     job.num_filters = RoundUp(std::min(cut.group, cut.filters - first), kFilterUnit);
     RunGroup(job, pool);
   }
-}
-
-void Run(const op::Conv2d& op, const OpCall& call, ThreadPool& pool) {
-  RunRows(op, call, {.height = call.inputs[0].shape[1], .first_row = 0, .first_output_row = 0},
-          pool);
 }
 
 }  // namespace ingot::cpu

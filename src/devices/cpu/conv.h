@@ -22,25 +22,15 @@ int64_t WorkspaceBytes(const op::Conv2d& op, const OpSignature& signature, size_
 // other shapes, and pictures of 256 pixels or less, are products of windows. compute == kF32 sums
 // in f32, one chain per product in the order of (kernel row, column, channel); kI16 rounds both
 // sides to int16 (conv_product-inl.h) and sums exactly. Relative error (rms, VAE shapes): 1e-6 and
-// 1e-3. What an element is does not depend on the other tiles: not on cuts, not on threads.
+// 1e-3. What an element is does not depend on the other tiles: not on strips, not on threads. A
+// strip transforms the filters anew.
 void Run(const op::Conv2d& op, const OpCall& call, ThreadPool& pool);
-
-// Rows of a picture: where the first rows of the views stand in the whole of it.
-struct ConvRows {
-  int64_t height;            // of x's whole picture
-  int64_t first_row;         // of x's view
-  int64_t first_output_row;  // of the views of the output and the residual
-};
-
-// Run for some rows of the output. x must hold all of their windows that lie in the picture, those
-// of whole tiles: 4 rows of the output, 8 with `upsample`. The workspace is that of the whole
-// picture.
-void RunRows(const op::Conv2d& op, const OpCall& call, const ConvRows& rows, ThreadPool& pool);
 
 // Pictures whose pixels are further apart than their channels.
 inline bool AcceptsRuns(const op::Conv2d& op, int input_idx) {
   return input_idx <= 0 || input_idx == op::OperandsOf(op).residual;
 }
+inline bool AcceptsStrips(const op::Conv2d&) { return true; }
 inline int AliasOf(const op::Conv2d& op) { return op::OperandsOf(op).residual; }
 
 }  // namespace ingot::cpu

@@ -44,34 +44,41 @@ namespace {
 constexpr hn::ScalableTag<float> kTag;
 using V = hn::Vec<decltype(kTag)>;
 constexpr size_t kLanes = hn::MaxLanes(kTag);
+constexpr size_t kVectors = 4;  // sums that do not wait for each other
+constexpr size_t kChannels = kVectors * kLanes;
 constexpr size_t kRun = 32;  // pixels
 
-// Sums of each of the channels [c, c + kLanes) over a row; those of lanes behind `count` are 0.
+// Sums of each of the channels [c, c + kChannels) over a row; of `count` of them.
 void SumChannels(const PictureSize& size, const Pixels& row, size_t first, size_t c, size_t count,
-                 GroupSums (&out)[kLanes]) {
-  const auto load = [&](size_t pixel) {
-    return LoadChannels(kTag, row, (first + pixel) * row.stride + c, count);
+                 GroupSums (&out)[kChannels]) {
+  const auto load = [&](size_t pixel, size_t v) {
+    return LoadChannels(kTag, row, (first + pixel) * row.stride + c + v * kLanes,
+                        count - std::min(count, v * kLanes));
   };
-  const V pivot = load(0);
-  alignas(64) float pivots[kLanes], sums[kLanes], squares[kLanes];
-  double sum[kLanes] = {}, square[kLanes] = {};
+  alignas(64) float pivots[kChannels], sums[kChannels], squares[kChannels];
+  double sum[kChannels] = {}, square[kChannels] = {};
+  for (size_t v = 0; v < kVectors; ++v) hn::Store(load(0, v), kTag, pivots + v * kLanes);
   for (size_t begin = 0; begin < size.width; begin += kRun) {
-    V s = hn::Zero(kTag), q = hn::Zero(kTag);
+    V s[kVectors], q[kVectors];
+    for (size_t v = 0; v < kVectors; ++v) s[v] = q[v] = hn::Zero(kTag);
     for (size_t pixel = begin; pixel < std::min(begin + kRun, size.width); ++pixel) {
-      const V distance = hn::Sub(load(pixel), pivot);
-      s = hn::Add(s, distance);
-      q = hn::MulAdd(distance, distance, q);
+      for (size_t v = 0; v < kVectors; ++v) {
+        const V distance = hn::Sub(load(pixel, v), hn::Load(kTag, pivots + v * kLanes));
+        s[v] = hn::Add(s[v], distance);
+        q[v] = hn::MulAdd(distance, distance, q[v]);
+      }
     }
-    hn::Store(s, kTag, sums);
-    hn::Store(q, kTag, squares);
-    for (size_t i = 0; i < kLanes; ++i) {
+    for (size_t v = 0; v < kVectors; ++v) {
+      hn::Store(s[v], kTag, sums + v * kLanes);
+      hn::Store(q[v], kTag, squares + v * kLanes);
+    }
+    for (size_t i = 0; i < kChannels; ++i) {
       sum[i] += static_cast<double>(sums[i]);
       square[i] += static_cast<double>(squares[i]);
     }
   }
-  hn::Store(pivot, kTag, pivots);
   const double n = static_cast<double>(size.width);
-  for (size_t i = 0; i < kLanes; ++i) {
+  for (size_t i = 0; i < kChannels; ++i) {
     const double p = static_cast<double>(pivots[i]);
     out[i] = {sum[i] + n * p, square[i] + 2.0 * p * sum[i] + n * p * p};
   }
@@ -80,9 +87,9 @@ void SumChannels(const PictureSize& size, const Pixels& row, size_t first, size_
 // Sums of every group over the row of pixels that begins at `first`.
 void SumRow(const PictureSize& size, const Pixels& x, size_t first, GroupSums* groups) {
   std::fill_n(groups, size.num_groups, GroupSums{0.0, 0.0});
-  for (size_t c = 0; c < size.channels; c += kLanes) {
-    const size_t count = std::min(kLanes, size.channels - c);
-    GroupSums channels[kLanes];
+  for (size_t c = 0; c < size.channels; c += kChannels) {
+    const size_t count = std::min(kChannels, size.channels - c);
+    GroupSums channels[kChannels];
     SumChannels(size, x, first, c, count, channels);
     for (size_t i = 0; i < count; ++i) {
       GroupSums& group = groups[(c + i) / size.group_channels()];
@@ -123,13 +130,19 @@ size_t SumsBytes(const PictureSize& size) {
   return size.num_rows() * size.num_groups * sizeof(GroupSums);
 }
 
-// stats [B, num_groups, 2]; `sums` holds SumsBytes.
-void TakeStats(const PictureSize& size, const Pixels& x, float eps, GroupSums* sums,
-               ThreadPool& pool, float* stats) {
+// Sums of the rows of x, which are rows [begin, begin + size.height) of pictures of `picture_rows`.
+// sums [B, picture_rows, num_groups].
+void TakeSums(const PictureSize& size, const Pixels& x, size_t begin, size_t picture_rows,
+              GroupSums* sums, ThreadPool& pool) {
   const auto sum_row = [&](size_t row, size_t) {
-    HWY_DYNAMIC_DISPATCH(SumRow)(size, x, row * size.width, sums + row * size.num_groups);
+    const size_t to = row / size.height * picture_rows + begin + row % size.height;
+    HWY_DYNAMIC_DISPATCH(SumRow)(size, x, row * size.width, sums + to * size.num_groups);
   };
   pool.ParallelFor(size.num_rows(), std::cref(sum_row));
+}
+
+// Statistics of whole pictures from the sums of their rows: stats [B, num_groups, 2].
+void JoinSums(const PictureSize& size, const GroupSums* sums, float eps, float* stats) {
   const double count = static_cast<double>(size.height * size.width * size.group_channels());
   for (size_t i = 0; i < size.batch * size.num_groups; ++i) {
     const size_t picture = i / size.num_groups, group = i % size.num_groups;
@@ -151,10 +164,17 @@ int64_t WorkspaceBytes(const op::GroupNormStats& op, const OpSignature& signatur
 }
 
 void Run(const op::GroupNormStats& op, const OpCall& call, ThreadPool& pool) {
-  const PictureSize size(call.inputs[0].shape, op.num_groups);
-  TakeStats(size, PixelsOf(call.inputs[0]), op.eps,
-            reinterpret_cast<GroupSums*>(call.workspace.data()), pool,
-            call.output.As<float>().data());
+  const PictureSize strip(call.inputs[0].shape, op.num_groups);
+  PictureSize picture = strip;
+  size_t begin = 0;
+  if (call.strip != nullptr) {
+    begin = static_cast<size_t>(call.strip->begin);
+    picture.height = static_cast<size_t>(call.strip->picture_rows);
+  }
+  auto* sums = reinterpret_cast<GroupSums*>(call.workspace.data());
+  TakeSums(strip, PixelsOf(call.inputs[0]), begin, picture.height, sums, pool);
+  if (begin + strip.height < picture.height) return;
+  JoinSums(picture, sums, op.eps, call.output.As<float>().data());
 }
 
 int64_t WorkspaceBytes(const op::GroupNorm& op, const OpSignature& signature, size_t) {
@@ -168,7 +188,9 @@ void Run(const op::GroupNorm& op, const OpCall& call, ThreadPool& pool) {
   const Pixels x = PixelsOf(call.inputs[0]);
   const MutablePixels out = PixelsOf(call.output);
   float* stats = reinterpret_cast<float*>(call.workspace.data() + SumsBytes(size));
-  TakeStats(size, x, op.eps, reinterpret_cast<GroupSums*>(call.workspace.data()), pool, stats);
+  auto* sums = reinterpret_cast<GroupSums*>(call.workspace.data());
+  TakeSums(size, x, 0, size.height, sums, pool);
+  JoinSums(size, sums, op.eps, stats);
   float* norms = stats + 2 * size.batch * size.num_groups;
   const auto norm_of = [&](size_t picture) -> ChannelNorm {
     float* norm = norms + picture * 3 * size.channels;

@@ -160,11 +160,11 @@ constexpr size_t kLanes = HWY_MAX_BYTES / sizeof(float);
 #if HWY_TARGET == HWY_AVX3_DL
 constexpr bool kHasDotProduct = true;
 using PanelValue = int8_t;
-constexpr size_t kTileRows = 6, kTileVectors = 4;
+constexpr size_t kTileRows = 6, kTileVectors = 4, kUnroll = 1;
 #else
 constexpr bool kHasDotProduct = false;
 using PanelValue = int16_t;
-constexpr size_t kTileRows = kLanes == 16 ? 12 : 4, kTileVectors = 2;
+constexpr size_t kTileRows = kLanes == 16 ? 12 : 4, kTileVectors = 2, kUnroll = 2;
 #endif
 constexpr size_t kGroupK = 4 / sizeof(PanelValue);
 constexpr size_t kTileFeatures = kTileVectors * kLanes;
@@ -627,10 +627,10 @@ HWY_NOINLINE void MultiplyRows(const Sweep& sweep, size_t num_tiles) {
     const std::byte* x = rows;
     const std::byte* x_ahead = rows + 2 * kRows * stride;
     const auto* w = reinterpret_cast<const int32_t*>(sweep.block.values);
-    for (size_t k = 0; k < sweep.num_k; k += 2 * kGroupK) {
+    for (size_t k = 0; k < sweep.num_k; k += kUnroll * kGroupK) {
       __builtin_prefetch(x_ahead);
-      x_ahead += 64;
-      Unroll<2>([&](auto u) INGOT_UNROLLED {
+      x_ahead += 32 * kUnroll;
+      Unroll<kUnroll>([&](auto u) INGOT_UNROLLED {
         asm volatile("" ::: "memory");  // keeps g++ from loading the next weights early: it spills
         hn::Vec<DI32> weights[kTileVectors];
         Unroll<kTileVectors>([&](auto v) INGOT_UNROLLED {
@@ -645,8 +645,8 @@ HWY_NOINLINE void MultiplyRows(const Sweep& sweep, size_t num_tiles) {
           });
         });
       });
-      x += 8;
-      w += 2 * kTileFeatures;
+      x += 4 * kUnroll;
+      w += kUnroll * kTileFeatures;
     }
     Unroll<kRows>([&](auto r) INGOT_UNROLLED {
       const auto row_scale = hn::Set(d, row_scales[r]);

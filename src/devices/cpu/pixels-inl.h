@@ -60,7 +60,7 @@ HWY_INLINE V Normalize(D d, V x, const ChannelNorm& norm, size_t c) {
 
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V Silu(D d, V x) {
-  return hn::Div(x, hn::Add(hn::Set(d, 1.0f), Exp(d, hn::Neg(x))));
+  return TimesSigmoid(d, x, hn::Neg(x));
 }
 
 }  // namespace HWY_NAMESPACE
