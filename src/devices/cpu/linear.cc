@@ -27,7 +27,7 @@ void Run(const op::Linear& op, const OpCall& call, ThreadPool& pool, std::stop_t
   const LinearCall linear = MakeLinearCall(op, call);
   switch (op.compute) {
     case op::Compute::kF32:
-      return RunLinearF32(linear, call.workspace, pool, stop);
+      return RunLinearF32(linear, call.workspace, pool);
     case op::Compute::kI16:
       return RunLinearInt16(linear, call.workspace, pool, stop);
     case op::Compute::kI8:

@@ -25,7 +25,6 @@ struct F32Job {
   GemmScratch* scratch;  // one a thread
   float* sums;           // [kLinearF32Rows or fewer][kPanelColumns] a thread
   size_t sums_rows;
-  const std::stop_token* stop;
   size_t begin, count;
 };
 
@@ -136,8 +135,7 @@ int64_t LinearF32WorkspaceBytes(op::Prologue prologue, size_t num_rows, size_t n
   return static_cast<int64_t>(parts.scratch_bytes + parts.sums_bytes + parts.made_bytes);
 }
 
-void RunLinearF32(const LinearCall& call, std::span<std::byte> workspace, ThreadPool& pool,
-                  std::stop_token stop) {
+void RunLinearF32(const LinearCall& call, std::span<std::byte> workspace, ThreadPool& pool) {
   const F32Workspace parts(call.prologue, call.num_rows, call.num_k, pool.num_threads());
   std::byte* sums = workspace.data() + parts.scratch_bytes;
   F32Job job = {
@@ -145,8 +143,7 @@ void RunLinearF32(const LinearCall& call, std::span<std::byte> workspace, Thread
       .made = parts.made_bytes == 0 ? nullptr : reinterpret_cast<float*>(sums + parts.sums_bytes),
       .scratch = reinterpret_cast<GemmScratch*>(workspace.data()),
       .sums = reinterpret_cast<float*>(sums),
-      .sums_rows = parts.rows,
-      .stop = &stop};
+      .sums_rows = parts.rows};
   for (; job.begin < call.num_rows; job.begin += job.count) {
     job.count = std::min(kLinearF32Rows, call.num_rows - job.begin);
     // Lambdas capture one reference: more would make std::function allocate (promise P3).
@@ -157,7 +154,6 @@ void RunLinearF32(const LinearCall& call, std::span<std::byte> workspace, Thread
     }
     pool.ParallelFor(hwy::DivCeil(call.num_features, kPanelColumns),
                      [&job](size_t panel, size_t thread) {
-                       if (job.stop->stop_requested()) return;
                        HWY_DYNAMIC_DISPATCH(RunPanel)(job, panel, thread);
                      });
   }

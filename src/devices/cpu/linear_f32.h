@@ -8,7 +8,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <stop_token>
 
 #include "base/thread_pool.h"
 #include "devices/cpu/linear_call.h"
@@ -21,9 +20,7 @@ inline constexpr size_t kLinearF32Rows = 512;
 int64_t LinearF32WorkspaceBytes(op::Prologue prologue, size_t num_rows, size_t num_k,
                                 size_t num_threads);
 
-// Asks `stop` before every item of work (128 features of kLinearF32Rows rows); when it was
-// requested the output is undefined.
-void RunLinearF32(const LinearCall& call, std::span<std::byte> workspace, ThreadPool& pool,
-                  std::stop_token stop);
+// Items of work: 128 features of kLinearF32Rows rows.
+void RunLinearF32(const LinearCall& call, std::span<std::byte> workspace, ThreadPool& pool);
 
 }  // namespace ingot::cpu

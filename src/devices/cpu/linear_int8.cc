@@ -249,7 +249,7 @@ void FindMaxima(const Int8Job& job, size_t item) {
   std::fill_n(maxima, hwy::RoundUpTo(n, kWidthGrid), 0);
   const float* rows[kRows];
   const auto make_row = [&](size_t r, size_t row) {
-    rows[r] = MakeRow(job.call, row, NormAt(job, row), k, n, buffers[r]);
+    rows[r] = BoundRow(job.call, row, NormAt(job, row), k, n, buffers[r]);
   };
   size_t row = group.begin;
   for (; row + kRows <= group.begin + group.count; row += kRows) {
@@ -818,7 +818,6 @@ void RunLinearInt8(const LinearCall& call, std::span<std::byte> workspace, Threa
   job.stop = &stop;
   // Lambdas capture one reference: more would make std::function allocate (promise P3).
   pool.ParallelFor(hwy::DivCeil(call.num_rows, kQuantizeRows), [&job](size_t item, size_t) {
-    if (job.stop->stop_requested()) return;
     HWY_DYNAMIC_DISPATCH(TakeNorms)(job, item);
   });
   for (; job.batch_begin < job.layout.num_groups; job.batch_begin += job.layout.batch_groups) {
@@ -826,21 +825,17 @@ void RunLinearInt8(const LinearCall& call, std::span<std::byte> workspace, Threa
         std::min(job.layout.batch_groups, job.layout.num_groups - job.batch_begin);
     const size_t num_slices = hwy::DivCeil(call.num_k, kSliceK);
     pool.ParallelFor(num_groups * num_slices, [&job](size_t item, size_t) {
-      if (job.stop->stop_requested()) return;
       HWY_DYNAMIC_DISPATCH(FindMaxima)(job, item);
     });
-    if (stop.stop_requested()) return;
     pool.ParallelFor(num_groups, [&job](size_t idx, size_t thread) {
       ChooseOutliers(job, idx, HWY_DYNAMIC_DISPATCH(ScratchOf)(job, thread).keys);
     });
     pool.ParallelFor(num_groups * (kRowGrid / kQuantizeRows), [&job](size_t item, size_t) {
-      if (job.stop->stop_requested()) return;
       HWY_DYNAMIC_DISPATCH(QuantizeRows)(job, item);
     });
   }
   pool.ParallelFor(hwy::DivCeil(call.num_features, kPanelFeatures),
                    [&job](size_t panel, size_t thread) {
-                     if (job.stop->stop_requested()) return;
                      HWY_DYNAMIC_DISPATCH(RunPanel)(job, panel, thread);
                    });
 }

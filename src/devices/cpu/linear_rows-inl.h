@@ -8,6 +8,7 @@
 #include "devices/cpu/linear_call.h"
 #include "devices/cpu/moments-inl.h"
 #include "devices/cpu/simd-inl.h"
+#include "devices/cpu/unroll-inl.h"
 
 // Read once per target of hwy/foreach_target.h, hence this toggle instead of #pragma once.
 #if defined(INGOT_DEVICES_CPU_LINEAR_ROWS_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -49,14 +50,14 @@ HWY_INLINE void FillRow(size_t n, float* HWY_RESTRICT out, const F& f) {
   hn::BlendedStore(f(load), mask, d, out + i);
 }
 
-// Elements [k, k + n) of row `row`, in `buffer` [n] or, where the prologue leaves them as they are,
-// in the operand.
-inline const float* MakeRow(const LinearCall& call, size_t row, RowNorm norm, size_t k, size_t n,
-                            float* HWY_RESTRICT buffer) {
+// MakeRow with gelu(vector) for the GELU of the prologue.
+template <class Gelu>
+HWY_INLINE const float* MakeRowBy(const Gelu& gelu, const LinearCall& call, size_t row,
+                                  RowNorm norm, size_t k, size_t n, float* HWY_RESTRICT buffer) {
   const hn::ScalableTag<float> d;
   const float* x = call.x.Row(row) + k;
-  const auto gelu = [&](const float* from, size_t count, float* to) {
-    FillRow(count, to, [&](const auto& load) { return GeluTanh(d, load(from)); });
+  const auto fill = [&](const float* from, size_t count, float* to) {
+    FillRow(count, to, [&](const auto& load) { return gelu(load(from)); });
   };
   switch (call.prologue) {
     case op::Prologue::kNone:
@@ -74,11 +75,11 @@ inline const float* MakeRow(const LinearCall& call, size_t row, RowNorm norm, si
       return buffer;
     }
     case op::Prologue::kGeluTanh:
-      gelu(x, n, buffer);
+      fill(x, n, buffer);
       return buffer;
     case op::Prologue::kGatedGeluTanh: {
       const float* b = call.b.Row(row) + k;
-      FillRow(n, buffer, [&](const auto& load) { return hn::Mul(GeluTanh(d, load(x)), load(b)); });
+      FillRow(n, buffer, [&](const auto& load) { return hn::Mul(gelu(load(x)), load(b)); });
       return buffer;
     }
     case op::Prologue::kConcatGeluTanh: {
@@ -86,11 +87,30 @@ inline const float* MakeRow(const LinearCall& call, size_t row, RowNorm norm, si
       if (k + n <= num_a) return x;
       const size_t from_a = num_a - std::min(k, num_a);
       std::memcpy(buffer, x, from_a * sizeof(float));
-      gelu(call.b.Row(row) + (k + from_a - num_a), n - from_a, buffer + from_a);
+      fill(call.b.Row(row) + (k + from_a - num_a), n - from_a, buffer + from_a);
       return buffer;
     }
   }
   return nullptr;
+}
+
+// Elements [k, k + n) of row `row`, in `buffer` [n] or, where the prologue leaves them as they are,
+// in the operand.
+inline const float* MakeRow(const LinearCall& call, size_t row, RowNorm norm, size_t k, size_t n,
+                            float* HWY_RESTRICT buffer) {
+  const hn::ScalableTag<float> d;
+  const auto gelu = [d](auto x) INGOT_UNROLLED { return GeluTanh(d, x); };
+  return MakeRowBy(gelu, call, row, norm, k, n, buffer);
+}
+
+// The same with a bound of |gelu(x)| in place of gelu(x), which costs an exponential: NaN may be
+// lost.
+inline const float* BoundRow(const LinearCall& call, size_t row, RowNorm norm, size_t k, size_t n,
+                             float* HWY_RESTRICT buffer) {
+  const hn::ScalableTag<float> d;
+  // gelu(x) lies between 0 and x for x >= 0, and above -0.1701 elsewhere.
+  const auto bound = [d](auto x) INGOT_UNROLLED { return hn::Max(x, hn::Set(d, 0.17f)); };
+  return MakeRowBy(bound, call, row, norm, k, n, buffer);
 }
 
 }  // namespace HWY_NAMESPACE
