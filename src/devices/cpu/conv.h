@@ -19,11 +19,14 @@ int64_t WorkspaceBytes(const op::Conv2d& op, const OpSignature& signature, size_
 //
 // 3x3 of stride 1 goes by Winograd F(4x4, 3x3), on a grid of tiles that begins at row 0 of the
 // output; `upsample` is then four convolutions of the small picture that share its transform. All
-// other shapes, and pictures of 256 pixels or less, are products of windows. compute == kF32 sums
-// in f32, one chain per product in the order of (kernel row, column, channel); kI16 rounds both
-// sides to int16 (conv_product-inl.h) and sums exactly. Relative error (rms, VAE shapes): 1e-6 and
-// 1e-3. What an element is does not depend on the other tiles: not on strips, not on threads. A
-// strip transforms the filters anew.
+// other shapes, and pictures of 256 pixels or less, are products of windows.
+//
+// kF32 sums in f32, in one chain per product in the order of (kernel row, column, channel); kI16
+// rounds both sides to int16 (conv_product-inl.h) and sums exactly. Relative error (rms, VAE
+// shapes): 1e-6 and 3e-4 to 8e-4. A NaN or an infinity in x makes what depends on it NaN.
+//
+// An element does not depend on other tiles: not on strips, not on threads. A strip transforms the
+// filters anew.
 void Run(const op::Conv2d& op, const OpCall& call, ThreadPool& pool);
 
 // Pictures whose pixels are further apart than their channels.

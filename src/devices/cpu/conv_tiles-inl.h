@@ -29,11 +29,11 @@ struct Window {
   float* pixels;
   int64_t top, left;  // in the picture
   size_t width;
-  size_t block;
+  size_t picture, block, thread;
 };
 
-void LoadPixel(const ConvJob& job, const Window& window, const ChannelNorm& norm, size_t pixel,
-               float* to) {
+void LoadPixel(const ConvJob& job, const Window& window, size_t pixel, float* to) {
+  const ChannelNorm norm = job.Norm(window.picture);
   const size_t first = window.block * job.cut.block;
   for (size_t c = 0; c < job.cut.block; c += kLanes) {
     const size_t channel = first + c;
@@ -44,26 +44,24 @@ void LoadPixel(const ConvJob& job, const Window& window, const ChannelNorm& norm
   }
 }
 
-// Rows [begin, end) of the window; zeros outside of the picture.
-void LoadWindow(const ConvJob& job, const Window& window, size_t picture, size_t begin,
-                size_t end) {
+// Some rows of the window; zeros outside of the picture.
+void LoadWindow(const ConvJob& job, const Window& window, const Range& rows) {
   const int shift = job.op.upsample && !job.cut.winograd ? 1 : 0;  // pixels stand twice
-  const ChannelNorm norm = job.Norm(picture);
   const size_t stride = job.cut.pixel_stride();
-  float* to = window.pixels + begin * window.width * stride;
-  for (size_t row = begin; row < end; ++row) {
+  float* to = window.pixels + rows.begin * window.width * stride;
+  for (size_t row = rows.begin; row < rows.end; ++row) {
     const int64_t y = window.top + static_cast<int64_t>(row);
     const int64_t source = (y >> shift) - job.first_row;
     const bool is_inside = y >= 0 && y < job.height << shift;
     INGOT_CHECK(!is_inside || (source >= 0 && source < job.num_rows));
+    const int64_t line = static_cast<int64_t>(window.picture) * job.num_rows + source;
     for (size_t column = 0; column < window.width; ++column, to += stride) {
       const int64_t x = window.left + static_cast<int64_t>(column);
-      if (!is_inside || x < 0 || x >= job.width << shift) {
+      if (is_inside && x >= 0 && x < job.width << shift) {
+        LoadPixel(job, window, static_cast<size_t>(line * job.width + (x >> shift)), to);
+      } else {
         std::fill_n(to, job.cut.block, 0.0f);
-        continue;
       }
-      const int64_t line = static_cast<int64_t>(picture) * job.num_rows + source;
-      LoadPixel(job, window, norm, static_cast<size_t>(line * job.width + (x >> shift)), to);
     }
   }
 }
@@ -76,9 +74,9 @@ struct TapRow {
 
 // Rows row(0) .. row(num_rows - 1) -> their lines of the left side.
 template <class Element, class Row>
-void PackRows(const ConvJob& job, size_t block, size_t thread, size_t num_rows, const Row& row) {
+void PackRows(const ConvJob& job, const Window& window, size_t num_rows, const Row& row) {
   const ConvCut& cut = job.cut;
-  alignas(64) float sums[kLanes * 4] = {}, scales[kLanes], inverses[kLanes];
+  alignas(64) float sums[kLanes * 4] = {}, scales[kLanes] = {}, inverses[kLanes] = {};
   for (size_t first = 0; first < num_rows; first += kLanes) {
     const size_t count = std::min(kLanes, num_rows - first);
     if constexpr (std::is_same_v<Element, int16_t>) {
@@ -89,12 +87,13 @@ void PackRows(const ConvJob& job, size_t block, size_t thread, size_t num_rows, 
     }
     for (size_t i = 0; i < count; ++i) {
       const TapRow from = row(first + i);
-      const size_t slice = from.tap * cut.num_blocks + block;
+      const size_t slice = from.tap * cut.num_blocks + window.block;
       PackRow(from.x, cut.block, scales[i], Element{},
-              job.Words(job.layout.rows, thread) + slice * cut.slice_words() +
+              job.Words(job.layout.rows, window.thread) + slice * cut.slice_words() +
                   RowOffset(from.tile, cut.words));
       if constexpr (std::is_same_v<Element, int16_t>) {
-        job.Floats(job.layout.row_scales, thread)[slice * cut.max_tiles + from.tile] = inverses[i];
+        job.Floats(job.layout.row_scales, window.thread)[slice * cut.max_tiles + from.tile] =
+            inverses[i];
       }
     }
   }
@@ -102,9 +101,9 @@ void PackRows(const ConvJob& job, size_t block, size_t thread, size_t num_rows, 
 
 // The tiles of one row: by Winograd their points.
 template <class Element>
-void PackPoints(const ConvJob& job, const Window& window, Range tiles, size_t thread) {
+void PackPoints(const ConvJob& job, const Window& window, const Range& tiles) {
   const size_t stride = job.cut.pixel_stride();
-  float* points = job.Floats(job.layout.points, thread);
+  float* points = job.Floats(job.layout.points, window.thread);
   for (size_t tile = tiles.begin; tile < tiles.end; ++tile) {
     const float* from = window.pixels + (tile - tiles.begin) * job.cut.step * stride;
     for (size_t c = 0; c < job.cut.block; c += kLanes) {
@@ -115,7 +114,7 @@ void PackPoints(const ConvJob& job, const Window& window, Range tiles, size_t th
           },
           [&](size_t point, VF value) { hn::Store(value, kF, points + point * stride + c); });
     }
-    PackRows<Element>(job, window.block, thread, kWinogradPoints, [&](size_t point) -> TapRow {
+    PackRows<Element>(job, window, kWinogradPoints, [&](size_t point) -> TapRow {
       return {points + point * stride, tile, point};
     });
   }
@@ -123,15 +122,14 @@ void PackPoints(const ConvJob& job, const Window& window, Range tiles, size_t th
 
 // The same directly: the pixels of their windows.
 template <class Element>
-void PackWindows(const ConvJob& job, const Window& window, Range tiles, size_t thread) {
+void PackWindows(const ConvJob& job, const Window& window, const Range& tiles) {
   const ConvCut& cut = job.cut;
-  PackRows<Element>(
-      job, window.block, thread, tiles.size() * cut.num_taps, [&](size_t i) -> TapRow {
-        const size_t column = i / cut.num_taps, tap = i % cut.num_taps;
-        const size_t pixel =
-            tap / cut.edge_width * window.width + column * cut.step + tap % cut.edge_width;
-        return {window.pixels + pixel * cut.pixel_stride(), tiles.begin + column, tap};
-      });
+  PackRows<Element>(job, window, tiles.size() * cut.num_taps, [&](size_t i) -> TapRow {
+    const size_t column = i / cut.num_taps, tap = i % cut.num_taps;
+    const size_t pixel =
+        tap / cut.edge_width * window.width + column * cut.step + tap % cut.edge_width;
+    return {window.pixels + pixel * cut.pixel_stride(), tiles.begin + column, tap};
+  });
 }
 
 // The left side of the products: all tiles of the chunk. A window keeps the rows that it shares
@@ -150,16 +148,18 @@ void PackTiles(const ConvJob& job, const Chunk& chunk) {
           .top = static_cast<int64_t>(row * cut.step) - job.op.pad_top,
           .left = static_cast<int64_t>(chunk.columns.begin * cut.step) - job.op.pad_left,
           .width = width,
-          .block = block};
+          .picture = chunk.picture,
+          .block = block,
+          .thread = chunk.thread};
       const size_t kept = row == chunk.rows.begin ? 0 : shared_rows;
       std::memmove(window.pixels, window.pixels + (cut.edge_height - kept) * row_floats,
                    kept * row_floats * sizeof(float));
-      LoadWindow(job, window, chunk.picture, kept, cut.edge_height);
+      LoadWindow(job, window, {kept, cut.edge_height});
       const Range tiles = {tile, tile + chunk.columns.size()};
       if (cut.winograd) {
-        PackPoints<Element>(job, window, tiles, chunk.thread);
+        PackPoints<Element>(job, window, tiles);
       } else {
-        PackWindows<Element>(job, window, tiles, chunk.thread);
+        PackWindows<Element>(job, window, tiles);
       }
       tile = tiles.end;
     }
@@ -172,25 +172,32 @@ float* Sums(const ConvJob& job, size_t thread, size_t panel) {
          panel * job.cut.max_tiles * job.cut.num_points * kPanel;
 }
 
-// Slices [first, first + count) of the tiles by the same number of the panel from `panel_slice` on,
-// added up.
+// The sums of one point by the panel at `filter` of the group.
+struct PanelPoint {
+  size_t phase, point, filter;
+  size_t first_slice;  // of the panel
+  float* sums;         // of the first tile
+};
+
 template <class Element>
-void MultiplySlices(const ConvJob& job, const Chunk& chunk, Range slices, size_t phase,
-                    size_t filter, size_t panel_slice, float* sums) {
+void MultiplyPoint(const ConvJob& job, const Chunk& chunk, const PanelPoint& panel) {
   const ConvCut& cut = job.cut;
   const size_t sums_stride = cut.num_points * kPanel;
-  for (size_t slice = slices.begin; slice < slices.end; ++slice, ++panel_slice) {
+  for (size_t i = 0; i < cut.slices_per_point(); ++i) {
+    const size_t slice = panel.point * cut.slices_per_point() + i;
+    const int32_t* rows = job.Words(job.layout.rows, chunk.thread) + slice * cut.slice_words();
+    const float* row_scales =
+        job.Floats(job.layout.row_scales, chunk.thread) + slice * cut.max_tiles;
     for (size_t tile = 0; tile < chunk.num_tiles(); tile += kBlockRows) {
-      Multiply<Element>({.rows = job.Words(job.layout.rows, chunk.thread) +
-                                 slice * cut.slice_words() + RowOffset(tile, cut.words),
-                         .panel = PanelWords(job, phase, filter, panel_slice),
-                         .num_lines = cut.words / kLineWords,
-                         .row_scales = job.Floats(job.layout.row_scales, chunk.thread) +
-                                       slice * cut.max_tiles + tile,
-                         .column_scales = ColumnScales(job, phase, filter, panel_slice),
-                         .sums = sums + tile * sums_stride,
-                         .sums_stride = sums_stride,
-                         .continues = slice > slices.begin});
+      Multiply<Element>(
+          {.rows = rows + RowOffset(tile, cut.words),
+           .panel = PanelWords(job, panel.phase, panel.filter, panel.first_slice + i),
+           .num_lines = cut.words / kLineWords,
+           .row_scales = row_scales + tile,
+           .column_scales = ColumnScales(job, panel.phase, panel.filter, panel.first_slice + i),
+           .sums = panel.sums + tile * sums_stride,
+           .sums_stride = sums_stride,
+           .continues = i > 0});
     }
   }
 }
@@ -206,8 +213,7 @@ void ClearPoint(const ConvJob& job, const Chunk& chunk, float* sums) {
 template <class Element>
 void MultiplyPhase(const ConvJob& job, const Chunk& chunk, size_t phase, const Range& filters) {
   const ConvCut& cut = job.cut;
-  const size_t count = cut.slices_per_point();
-  size_t panel_slice = 0;
+  size_t slice = 0;
   for (size_t point = 0; point < cut.num_points; ++point) {
     const bool is_skipped = cut.num_phases == 4 && PhaseSkips(phase, point);
     for (size_t filter = filters.begin; filter < filters.end; filter += kPanel) {
@@ -215,29 +221,33 @@ void MultiplyPhase(const ConvJob& job, const Chunk& chunk, size_t phase, const R
       if (is_skipped) {
         ClearPoint(job, chunk, sums);
       } else {
-        MultiplySlices<Element>(job, chunk, {point * count, (point + 1) * count}, phase, filter,
-                                panel_slice, sums);
+        MultiplyPoint<Element>(job, chunk, {phase, point, filter, slice, sums});
       }
     }
-    if (!is_skipped) panel_slice += count;
+    if (!is_skipped) slice += cut.slices_per_point();
   }
 }
 
-// Channels [filter, filter + kLanes) of one output pixel: adds bias and residual.
-void StoreOutput(const ConvJob& job, size_t picture, int64_t y, int64_t x, size_t filter,
-                 VF value) {
-  const int64_t row = y - job.first_out;
-  if (row < 0 || row >= job.num_out || x >= job.out_width) return;
+// A pixel of an output picture.
+struct OutputPixel {
+  size_t picture;
+  int64_t y, x;
+};
+
+// Channels [filter, filter + kLanes) of one pixel: adds bias and residual.
+void StoreOutput(const ConvJob& job, const OutputPixel& at, size_t filter, VF value) {
+  const int64_t row = at.y - job.first_out;
+  if (row < 0 || row >= job.num_out || at.x >= job.out_width) return;
   const size_t count = job.cut.filters - filter;
-  const int64_t line = static_cast<int64_t>(picture) * job.num_out + row;
-  const size_t pixel = static_cast<size_t>(line * job.out_width + x);
+  const int64_t line = static_cast<int64_t>(at.picture) * job.num_out + row;
+  const size_t pixel = static_cast<size_t>(line * job.out_width + at.x);
   if (job.bias != nullptr) {
     value = hn::Add(value, count >= kLanes ? hn::LoadU(kF, job.bias + filter)
                                            : LoadFirst(kF, job.bias + filter, count));
   }
   if (job.op.residual) {
-    const size_t at = pixel * job.residual.stride + filter;
-    value = hn::Add(value, LoadChannels(kF, job.residual, at, count));
+    value =
+        hn::Add(value, LoadChannels(kF, job.residual, pixel * job.residual.stride + filter, count));
   }
   StoreChannels(value, kF, job.out, pixel * job.out.stride + filter, count);
 }
@@ -258,8 +268,10 @@ void StoreTiles(const ConvJob& job, const Chunk& chunk, size_t phase, const Rang
       const float* sums = Sums(job, chunk.thread, (filter - filters.begin) / kPanel) +
                           tile * cut.num_points * kPanel + filter % kPanel;
       const auto store = [&](size_t i, size_t j, VF value) {
-        StoreOutput(job, chunk.picture, top + static_cast<int64_t>(i) * scale,
-                    left + static_cast<int64_t>(j) * scale, job.first_filter + filter, value);
+        StoreOutput(job,
+                    {chunk.picture, top + static_cast<int64_t>(i) * scale,
+                     left + static_cast<int64_t>(j) * scale},
+                    job.first_filter + filter, value);
       };
       if (cut.winograd) {
         TransformOutput(
