@@ -17,9 +17,10 @@ namespace {
 
 constexpr int64_t kClipTokens = 77;
 
-// The process beside the plan's arenas: code, libraries, headers, graphs, threads' stacks. Measured
-// with two threads: 12 to 13 MiB with the demo model, 11 MiB with the full ones.
-constexpr int64_t kFixedBytes = (13 << 20) + (512 << 10);
+// The process beside the plan's arenas, measured with two threads: code, libraries, stacks; and on
+// the heap the networks, compiled, with the headers of their files.
+constexpr int64_t kProcessBytes = 25 << 19;  // 12.5 MiB
+constexpr int64_t kBytesPerNode = 1400;
 
 template <typename T>
 void Copy(std::span<const T> from, std::span<T> to) {
@@ -202,6 +203,14 @@ int64_t FluxPipeline::num_groups() const {
   return (num_evaluations + group_rows_ - 1) / group_rows_;
 }
 
+int64_t FluxPipeline::fixed_bytes() const {
+  size_t num_nodes = 0;
+  for (const Phase* phase : {&*clip_, &*t5_, &*hoist_, &*flux_, &*vae_}) {
+    num_nodes += phase->program().graph().nodes().size();
+  }
+  return kProcessBytes + static_cast<int64_t>(num_nodes) * kBytesPerNode;
+}
+
 FluxPipeline::Carried FluxPipeline::carried() const {
   const int64_t latent = latent_shape_.num_elements() * 4;
   const int64_t buffers = job_.sampler->num_buffers + BrownianTree::kNumBuffers;
@@ -226,7 +235,7 @@ int64_t FluxPipeline::least_bytes() const {
   const int64_t largest = std::max(
       {clip_->least_bytes(), t5_->least_bytes() + carry.t5, hoist_->least_bytes() + carry.hoist,
        flux_->least_bytes() + hoist_beside + carry.sampling, vae_->least_bytes() + carry.decode});
-  return kFixedBytes + largest;
+  return fixed_bytes() + largest;
 }
 
 // The rows of all evaluations at once, if they fit; else groups of half as many, and again: the
@@ -244,7 +253,7 @@ Status FluxPipeline::FitTo(const Device& device, int64_t ram_bytes) {
 }
 
 Status FluxPipeline::FitPhases(int64_t ram_bytes) {
-  const int64_t room = ram_bytes - kFixedBytes;
+  const int64_t room = ram_bytes - fixed_bytes();
   const Carried carry = carried();
   INGOT_RETURN_IF_ERROR(clip_->FitTo(room));
   INGOT_RETURN_IF_ERROR(t5_->FitTo(room - carry.t5));
@@ -258,7 +267,7 @@ Status FluxPipeline::FitPhases(int64_t ram_bytes) {
 void FluxPipeline::MakePlan() {
   for (Phase* phase : {&*clip_, &*t5_, &*hoist_, &*flux_, &*vae_}) phase->Settle();
   plan_ = {.phases = {clip_->Plan(), t5_->Plan(), hoist_->Plan(), flux_->Plan(), vae_->Plan()},
-           .fixed_bytes = kFixedBytes,
+           .fixed_bytes = fixed_bytes(),
            .num_steps = job_.steps};
   const Carried carry = carried();
   plan_.phases[1].carried_bytes = carry.t5;

@@ -65,6 +65,7 @@ class FluxPipeline {
   Status FitPhases(int64_t ram_bytes);
   void MakePlan();
   int64_t num_groups() const;
+  int64_t fixed_bytes() const;  // of the process itself
   // What each phase holds beside its arena: embeddings, hoisted rows, latents, pictures.
   struct Carried {
     int64_t t5 = 0, hoist = 0, sampling = 0, decode = 0;
