@@ -33,7 +33,7 @@ class FluxPipeline {
   static Result<FluxPipeline> Prepare(const Job& job, const Device& device);
 
   // The least peak in RAM with which the job can run.
-  int64_t least_bytes() const;
+  int64_t least_bytes() const { return least_bytes_; }
 
   // Makes the plan: the fastest within the budget. kOutOfBudget below least_bytes().
   Status FitTo(const Device& device, int64_t ram_bytes);
@@ -66,6 +66,7 @@ class FluxPipeline {
   void MakePlan();
   int64_t num_groups() const;
   int64_t fixed_bytes() const;  // of the process itself
+  int64_t LeastBytes() const;   // with groups of group_rows_
   // What each phase holds beside its arena: embeddings, hoisted rows, latents, pictures.
   struct Carried {
     int64_t t5 = 0, hoist = 0, sampling = 0, decode = 0;
@@ -96,6 +97,7 @@ class FluxPipeline {
   std::vector<PromptTokens> prompts_;  // the prompt; with CFG also the negative one
   std::optional<Phase> clip_, t5_, hoist_, flux_, vae_;
   std::vector<Hoisted::Crossing> crossings_;  // from hoist_ to flux_
+  int64_t least_bytes_ = 0;
   Plan plan_;
 };
 

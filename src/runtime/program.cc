@@ -353,6 +353,10 @@ PhasePlan Program::Plan(std::string phase_name) const {
                     .num_runs = transfers_.num_runs,
                     .scratch_bytes = pictures_.file_bytes};
   for (const Step& step : steps_) {
+    if (!step.is_whole()) {
+      plan.num_parts =
+          std::max(plan.num_parts, static_cast<int>(step.chunk_begin / options_.chunk_rows) + 1);
+    }
     if (step.windows.empty()) continue;
     const int64_t rows = graph_.nodes()[static_cast<size_t>(step.node)].shape[1];
     plan.num_parts =
