@@ -22,6 +22,7 @@ class Phase {
   // Chooses the way and places its weights (memory/planner.h); kOutOfBudget below least_bytes().
   Status FitTo(int64_t num_bytes);
 
+  size_t way() const { return way_; }  // index; 0 is the fastest
   const Program& program() const { return ways_[way_]; }
   PhasePlan Plan() const;
 
