@@ -32,9 +32,10 @@ Result<int64_t> ParseByteSize(std::string_view text) {
       }
     }
   }
-  return InvalidArgument("size: expected a number with a unit such as 512MiB, 2GiB or 500MB, "
-                         "found '{}'",
-                         text);
+  return InvalidArgument(
+      "size: expected a number with a unit such as 512MiB, 2GiB or 500MB, "
+      "found '{}'",
+      text);
 }
 
 std::string FormatByteSize(int64_t num_bytes) {

@@ -84,6 +84,13 @@ Status File::EndOfFile(uint64_t offset, size_t num_bytes) const {
                     num_bytes, offset);
 }
 
+std::string File::identity() const {
+  struct stat info = {};
+  ::fstat(descriptor_, &info);
+  return fmt::format("{:x}-{:x}-{:x}-{:x}", info.st_dev, info.st_ino, version_.size_bytes,
+                     version_.modified_ns);
+}
+
 Status File::Read(uint64_t offset, std::span<std::byte> out) const {
   while (!out.empty()) {
     const ssize_t count = ::pread(descriptor_, out.data(), out.size(), static_cast<off_t>(offset));

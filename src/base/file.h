@@ -38,6 +38,9 @@ class File {
   const std::string& path() const { return path_; }
   uint64_t size_bytes() const { return version_.size_bytes; }
 
+  // Device, inode, size and time of change, of this version of the content.
+  std::string identity() const;
+
   // Fills `out` from `offset`. kCorruption names the file when it ends before.
   Status Read(uint64_t offset, std::span<std::byte> out) const;
 

@@ -44,12 +44,29 @@ Result<std::string> Sha256OfFile(const File& file, std::stop_token stop) {
   std::vector<std::byte> piece(std::min(kPieceBytes, file.size_bytes()));
   for (uint64_t offset = 0; offset < file.size_bytes(); offset += kPieceBytes) {
     if (stop.stop_requested()) return Cancelled("cancelled by the caller");
-    const auto bytes =
-        std::span(piece).first(std::min(kPieceBytes, file.size_bytes() - offset));
+    const auto bytes = std::span(piece).first(std::min(kPieceBytes, file.size_bytes() - offset));
     INGOT_RETURN_IF_ERROR(file.ReadAndDrop(offset, bytes));
     digest.Update(bytes);
   }
   return digest.Hex();
+}
+
+Result<std::string> CachedSha256OfFile(const File& file, const std::filesystem::path& cache_folder,
+                                       std::stop_token stop) {
+  constexpr size_t kHexDigits = 64;
+  const std::filesystem::path entry = cache_folder / file.identity();
+  if (const Result<std::string> cached = ReadSmallFile(entry, kHexDigits);
+      cached.ok() && cached->size() == kHexDigits &&
+      cached->find_first_not_of("0123456789abcdef") == std::string::npos) {
+    return *cached;
+  }
+  INGOT_ASSIGN_OR_RETURN(const std::string hash, Sha256OfFile(file, stop));
+  std::error_code ignored;
+  std::filesystem::create_directories(cache_folder, ignored);
+  if (const auto out = AtomicFile::Create(entry); out.ok()) {
+    if ((*out)->Write(std::as_bytes(std::span(hash))).ok()) static_cast<void>((*out)->Commit());
+  }
+  return hash;
 }
 
 }  // namespace ingot

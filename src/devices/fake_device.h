@@ -40,6 +40,7 @@ class FakeDevice final : public Device, public CopyEngine {
   Status Supports(const OpSignature&) const override { return {}; }
   bool AcceptsRuns(const op::Op&, int) const override { return false; }
   int AliasOf(const op::Op&) const override { return -1; }
+  bool AcceptsStrips(const op::Op&) const override { return false; }
   int64_t WorkspaceBytes(const OpSignature&) const override { return options_.workspace_bytes; }
   Status Run(const OpCall&, std::stop_token stop) override {
     if (stop.stop_requested()) return Cancelled("cancelled by the caller");

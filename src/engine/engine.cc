@@ -2,6 +2,7 @@
 
 #include <malloc.h>
 
+#include <cstdlib>
 #include <future>
 
 #include "base/sha256.h"
@@ -25,6 +26,16 @@ Status CheckWritable(const fs::path& path) {
     return InvalidArgument("{}: expected a folder to write to, found none", folder.string());
   }
   return AtomicFile::Create(path).status();
+}
+
+// Where the hashes of models are remembered (XDG base directories).
+fs::path HashFolder() {
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  const char* home = std::getenv("HOME");
+  const fs::path base = cache != nullptr && *cache != 0 ? fs::path(cache)
+                        : home != nullptr && *home != 0 ? fs::path(home) / ".cache"
+                                                        : fs::temp_directory_path();
+  return base / "ingot" / "sha256";
 }
 
 fs::path PicturePath(const fs::path& path, const Job& job, uint64_t seed) {
@@ -96,11 +107,12 @@ Result<JobResult> Engine::Run(const Job& job, const RunOptions& options) {
   static_cast<void>(ResetPeakMemory());
   INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, Prepare(job, options.budget));
 
-  // "Model hash" needs the whole file: read beside the work, at 1.5 GB/s and
-  // more where the processor has SHA instructions.
+  // "Model hash" needs the whole file: read beside the work the first time, at 1.5 GB/s and more
+  // where the processor has SHA instructions.
   std::stop_source stop_hashing;
   std::future<Result<std::string>> hash = std::async(std::launch::async, [&] {
-    return Sha256OfFile(job.models.flux.tensors.file->file(), stop_hashing.get_token());
+    return CachedSha256OfFile(job.models.flux.tensors.file->file(), HashFolder(),
+                              stop_hashing.get_token());
   });
   Result<Record> record =
       pipeline.Run(*device_, options.scratch_folder, options.progress, options.stop);

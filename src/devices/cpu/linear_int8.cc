@@ -573,7 +573,7 @@ void GatherOutliers(const Int8Job& job, const Outliers& outliers, const PanelBlo
       hn::Store(w, d, weights[i]);
       max = hn::Max(max, hn::Abs(w));
     }
-    // NaN scales stay: 0 * NaN is one in every weight, and in the features' other blocks.
+    // A NaN may be lost here: the feature's own block has it, in its scale.
     const auto scale = hn::Mul(max, hn::Set(d, 1.0f / 127.0f));
     hn::Store(hn::BitCast(d, hn::And(hn::BitCast(di, scale), hn::Set(di, ~3))), d, to.scales + n);
     const auto factor =
