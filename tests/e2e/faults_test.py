@@ -19,7 +19,7 @@ import unittest
 
 from ingot import FILES, MODELS, PROMPT, TIMEOUT_S, IngotTest, binary, main
 
-PHASES = ["clip", "t5", "hoist", "sampling", "decode"]
+PHASES = ["clip", "t5", "hoist", "sampling", "decode"]  # and "save", which none can cancel
 CANCEL_S = 0.3  # wanted of an idle machine; printed
 CANCEL_LIMIT_S = 2.0  # asserted of any
 
@@ -195,13 +195,13 @@ class Interrupt(FaultTest):
                                    stdout=subprocess.PIPE, text=True)
         self.addCleanup(process.kill)
         os.close(its_end)
-        drawn, seen = bytearray(), {name: threading.Event() for name in PHASES}
+        drawn, seen = bytearray(), {name: threading.Event() for name in [*PHASES, "save"]}
 
         def read():
             try:
                 while chunk := os.read(terminal, 4096):
                     drawn.extend(chunk)
-                    for name in PHASES:
+                    for name in seen:
                         if b"\r" + name.encode() + b" " in drawn:
                             seen[name].set()
             except OSError:  # EIO: the process has ended
@@ -211,7 +211,7 @@ class Interrupt(FaultTest):
         reader.start()
         self.assertTrue(seen[phase].wait(10 * TIMEOUT_S), phase)
         time.sleep(delay_s)
-        later = PHASES[PHASES.index(phase) + 1:]
+        later = list(seen)[PHASES.index(phase) + 1:]
         is_over = process.poll() is not None or any(seen[name].is_set() for name in later)
         start = time.monotonic()
         process.send_signal(signal.SIGINT)
