@@ -37,7 +37,7 @@ std::string Table(const Plan& plan) {
 // One phase over all that the process holds then; every character the same bytes.
 std::string Bar(const Plan& plan, const PhasePlan& phase, double columns_per_byte) {
   const std::array<std::pair<char, int64_t>, 4> parts = {
-      {{'.', plan.fixed_bytes + plan.carried_bytes},
+      {{'.', plan.fixed_bytes + phase.carried_bytes},
        {'#', phase.resident_bytes},
        {'=', phase.ring_bytes},
        {'+', phase.arena_bytes}}};
@@ -62,8 +62,7 @@ std::string Bars(const Plan& plan, const Budget& budget, int columns) {
     const std::string bar =
         Bar(plan, phase, static_cast<double>(width) / static_cast<double>(scale));
     bars += fmt::format("{:<{}}{:<{}}{:>{}}\n", phase.name, kNameColumns, bar, width,
-                        FormatByteSize(plan.fixed_bytes + plan.carried_bytes + phase.peak_bytes()),
-                        kSizeColumns);
+                        FormatByteSize(plan.fixed_bytes + phase.peak_bytes()), kSizeColumns);
   }
   bars +=
       fmt::format("{:<{}}{}\n", "", kNameColumns, "# weights  = ring  + activations  . process");
@@ -78,8 +77,12 @@ std::string Peak(const Plan& plan, const Budget& budget) {
     text += fmt::format("peak {} of {} on the device\n", FormatByteSize(plan.peak_vram_bytes()),
                         FormatByteSize(budget.vram_bytes));
   }
-  text += fmt::format("process {}, carried between phases {}\n", FormatByteSize(plan.fixed_bytes),
-                      FormatByteSize(plan.carried_bytes));
+  int64_t carried_bytes = 0;
+  for (const PhasePlan& phase : plan.phases) {
+    carried_bytes = std::max(carried_bytes, phase.carried_bytes);
+  }
+  text += fmt::format("process {}, carried between phases up to {}\n",
+                      FormatByteSize(plan.fixed_bytes), FormatByteSize(carried_bytes));
   return text;
 }
 
@@ -125,12 +128,12 @@ Json ToJson(const Plan& plan) {
                       {"vram_bytes", phase.vram_bytes},
                       {"num_parts", phase.num_parts},
                       {"scratch_bytes", phase.scratch_bytes},
+                      {"carried_bytes", phase.carried_bytes},
                       {"predicted_s", phase.predicted_s ? Json(*phase.predicted_s) : Json()}});
   }
   return {{"peak_ram_bytes", plan.peak_ram_bytes()},
           {"peak_vram_bytes", plan.peak_vram_bytes()},
           {"fixed_bytes", plan.fixed_bytes},
-          {"carried_bytes", plan.carried_bytes},
           {"phases", phases},
           {"explanation", ExplainPlan(plan)}};
 }

@@ -15,7 +15,8 @@ Plan SomePlan() {
                       .ring_bytes = 90 * kMiB,
                       .run_bytes = 4823 * kMiB,
                       .streamed_bytes = 4823 * kMiB,
-                      .predicted_s = 12.34},
+                      .predicted_s = 12.34,
+                      .carried_bytes = 10 * kMiB},
                      {.name = "sampling",
                       .arena_bytes = 100 * kMiB,
                       .resident_bytes = 200 * kMiB,
@@ -23,10 +24,13 @@ Plan SomePlan() {
                       .num_runs = 4,
                       .run_bytes = 4950 * kMiB,
                       .streamed_bytes = 20000 * kMiB,
-                      .num_parts = 2},
-                     {.name = "decode", .arena_bytes = 80 * kMiB, .num_parts = 8}},
+                      .num_parts = 2,
+                      .carried_bytes = 10 * kMiB},
+                     {.name = "decode",
+                      .arena_bytes = 80 * kMiB,
+                      .num_parts = 8,
+                      .carried_bytes = 10 * kMiB}},
           .fixed_bytes = 30 * kMiB,
-          .carried_bytes = 10 * kMiB,
           .num_steps = 4};
 }
 
@@ -53,8 +57,8 @@ decode    ....++++++++                                         120 MiB
           # weights  = ring  + activations  . process
 
 peak 400 MiB of a budget of 500 MiB (--memory)
-process 30.0 MiB, carried between phases 10.0 MiB
-sampling sets the peak: 360 MiB of 400 MiB (90 %)
+process 30.0 MiB, carried between phases up to 10.0 MiB
+sampling sets the peak: 370 MiB of 400 MiB (92 %)
 t5 streams 4.71 GiB through a ring of 90.0 MiB
 sampling keeps 200 MiB of weights and streams 4.83 GiB in each of 4
   runs through a ring of 60.0 MiB

@@ -71,6 +71,9 @@ Result<SavedPicture> Save(const Picture& picture, const std::string& infotext,
 }  // namespace
 
 Result<Engine> Engine::Open(const EngineOptions& options) {
+  // Large vectors in mappings of their own, that go back to the system at once: by default the
+  // threshold rises with the first that is freed.
+  ::mallopt(M_MMAP_THRESHOLD, 128 << 10);
   INGOT_ASSIGN_OR_RETURN(
       std::unique_ptr<Device> device,
       OpenCpuDevice(

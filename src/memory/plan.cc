@@ -7,7 +7,7 @@ namespace ingot {
 int64_t Plan::peak_ram_bytes() const {
   int64_t largest_phase = 0;
   for (const PhasePlan& phase : phases) largest_phase = std::max(largest_phase, phase.peak_bytes());
-  return fixed_bytes + carried_bytes + largest_phase;
+  return fixed_bytes + largest_phase;
 }
 
 int64_t Plan::peak_vram_bytes() const {

@@ -26,15 +26,16 @@ struct PhasePlan {
   int64_t scratch_bytes = 0;  // of pictures on disk
   std::optional<double> predicted_s;
 
-  int64_t peak_bytes() const { return arena_bytes + resident_bytes + ring_bytes; }
+  int64_t carried_bytes = 0;  // embeddings, latents and pictures from and for other phases
+
+  int64_t peak_bytes() const { return arena_bytes + resident_bytes + ring_bytes + carried_bytes; }
 };
 
-// Phases run one after the other and share nothing but `carried_bytes`.
+// Phases run one after the other and share nothing but what they carry.
 struct Plan {
   std::vector<PhasePlan> phases;
-  int64_t fixed_bytes = 0;    // the process itself: code, tables, stacks, vocabularies
-  int64_t carried_bytes = 0;  // embeddings, latents and pictures kept between phases
-  int num_steps = 0;          // of one picture
+  int64_t fixed_bytes = 0;  // the process itself: code, tables, stacks, vocabularies
+  int num_steps = 0;        // of one picture
 
   int64_t peak_ram_bytes() const;
   int64_t peak_vram_bytes() const;

@@ -17,9 +17,10 @@ namespace {
 
 constexpr int64_t kClipTokens = 77;
 
-// The process beside the plan's arenas: code, libraries, headers, graphs, threads' stacks. Measured
-// with two threads: 12 to 13 MiB with the demo model, 11 MiB with the full ones.
-constexpr int64_t kFixedBytes = (13 << 20) + (512 << 10);
+// The process beside the plan's arenas, measured with two threads: code, libraries, stacks; and on
+// the heap the networks, compiled, with the headers of their files.
+constexpr int64_t kProcessBytes = 25 << 19;  // 12.5 MiB
+constexpr int64_t kBytesPerNode = 1400;
 
 template <typename T>
 void Copy(std::span<const T> from, std::span<T> to) {
@@ -202,25 +203,39 @@ int64_t FluxPipeline::num_groups() const {
   return (num_evaluations + group_rows_ - 1) / group_rows_;
 }
 
-int64_t FluxPipeline::carried_bytes() const {
-  const int64_t latent = latent_shape_.num_elements();
+int64_t FluxPipeline::fixed_bytes() const {
+  size_t num_nodes = 0;
+  for (const Phase* phase : {&*clip_, &*t5_, &*hoist_, &*flux_, &*vae_}) {
+    num_nodes += phase->program().graph().nodes().size();
+  }
+  return kProcessBytes + static_cast<int64_t>(num_nodes) * kBytesPerNode;
+}
+
+FluxPipeline::Carried FluxPipeline::carried() const {
+  const int64_t latent = latent_shape_.num_elements() * 4;
   const int64_t buffers = job_.sampler->num_buffers + BrownianTree::kNumBuffers;
+  const auto num_prompts = static_cast<int64_t>(prompts_.size());
   const auto num_tokens = static_cast<int64_t>(prompts_[0].t5.ids.size());
-  int64_t cond = num_tokens * job_.flux().context_in_dim + job_.flux().vec_in_dim;
+  const int64_t embeddings =
+      num_prompts * 4 * (num_tokens * job_.flux().context_in_dim + job_.flux().vec_in_dim);
+  int64_t rows = 0;
   const Graph& hoist = hoist_->program().graph();
   for (const Graph::Output& output : hoist.outputs()) {
-    cond += hoist.shape(output.value).num_elements();
+    rows += num_prompts * 4 * hoist.shape(output.value).num_elements();
   }
-  const int64_t floats =
-      static_cast<int64_t>(prompts_.size()) * cond + latent * (job_.batch + buffers + 1);
-  return floats * 4 + int64_t{job_.batch} * job_.width * job_.height * 3;
+  return {.t5 = embeddings,
+          .hoist = embeddings + rows,
+          .sampling = embeddings + rows + latent * (job_.batch + buffers + num_prompts - 1),
+          .decode = job_.batch * (latent + int64_t{job_.width} * job_.height * 3)};
 }
 
 int64_t FluxPipeline::least_bytes() const {
   const int64_t hoist_beside = num_groups() > 1 ? hoist_->least_bytes() : 0;
-  const int64_t largest = std::max({clip_->least_bytes(), t5_->least_bytes(), hoist_->least_bytes(),
-                                    flux_->least_bytes() + hoist_beside, vae_->least_bytes()});
-  return kFixedBytes + carried_bytes() + largest;
+  const Carried carry = carried();
+  const int64_t largest = std::max(
+      {clip_->least_bytes(), t5_->least_bytes() + carry.t5, hoist_->least_bytes() + carry.hoist,
+       flux_->least_bytes() + hoist_beside + carry.sampling, vae_->least_bytes() + carry.decode});
+  return fixed_bytes() + largest;
 }
 
 // The rows of all evaluations at once, if they fit; else groups of half as many, and again: the
@@ -238,25 +253,31 @@ Status FluxPipeline::FitTo(const Device& device, int64_t ram_bytes) {
 }
 
 Status FluxPipeline::FitPhases(int64_t ram_bytes) {
-  const int64_t room = ram_bytes - kFixedBytes - carried_bytes();
+  const int64_t room = ram_bytes - fixed_bytes();
+  const Carried carry = carried();
   INGOT_RETURN_IF_ERROR(clip_->FitTo(room));
-  INGOT_RETURN_IF_ERROR(t5_->FitTo(room));
-  INGOT_RETURN_IF_ERROR(vae_->FitTo(room));
+  INGOT_RETURN_IF_ERROR(t5_->FitTo(room - carry.t5));
+  INGOT_RETURN_IF_ERROR(vae_->FitTo(room - carry.decode));
   // In groups it runs between steps, beside the transformer.
   const bool in_groups = num_groups() > 1;
-  INGOT_RETURN_IF_ERROR(hoist_->FitTo(in_groups ? hoist_->least_bytes() : room));
-  return flux_->FitTo(in_groups ? room - hoist_->least_bytes() : room);
+  INGOT_RETURN_IF_ERROR(hoist_->FitTo(in_groups ? hoist_->least_bytes() : room - carry.hoist));
+  return flux_->FitTo(room - carry.sampling - (in_groups ? hoist_->least_bytes() : 0));
 }
 
 void FluxPipeline::MakePlan() {
+  for (Phase* phase : {&*clip_, &*t5_, &*hoist_, &*flux_, &*vae_}) phase->Settle();
   plan_ = {.phases = {clip_->Plan(), t5_->Plan(), hoist_->Plan(), flux_->Plan(), vae_->Plan()},
-           .fixed_bytes = kFixedBytes,
-           .carried_bytes = carried_bytes(),
+           .fixed_bytes = fixed_bytes(),
            .num_steps = job_.steps};
+  const Carried carry = carried();
+  plan_.phases[1].carried_bytes = carry.t5;
+  plan_.phases[2].carried_bytes = carry.hoist;
+  plan_.phases[3].carried_bytes = carry.sampling;
+  plan_.phases[4].carried_bytes = carry.decode;
   if (num_groups() == 1) return;
   PhasePlan &hoist = plan_.phases[2], &sampling = plan_.phases[3];
   hoist.num_parts = static_cast<int>(num_groups());
-  sampling.arena_bytes += hoist.peak_bytes();
+  sampling.arena_bytes += hoist.peak_bytes() - hoist.carried_bytes;
   sampling.max_live_bytes += hoist.max_live_bytes + hoist.ring_bytes;
 }
 
@@ -285,6 +306,7 @@ Result<Record> FluxPipeline::Run(Device& device, const std::filesystem::path& sc
   INGOT_RETURN_IF_ERROR(run_phase("sampling", [&](PhaseMeasure& measure) {
     return SamplePictures(device, conds, latents, measure, progress, stop);
   }));
+  conds = {};
   INGOT_RETURN_IF_ERROR(run_phase("decode", [&](PhaseMeasure& measure) {
     return DecodePictures(device, scratch_folder, latents, record.pictures, measure, progress,
                           stop);

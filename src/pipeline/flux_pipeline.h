@@ -65,7 +65,12 @@ class FluxPipeline {
   Status FitPhases(int64_t ram_bytes);
   void MakePlan();
   int64_t num_groups() const;
-  int64_t carried_bytes() const;  // embeddings, hoisted rows, latents and pictures
+  int64_t fixed_bytes() const;  // of the process itself
+  // What each phase holds beside its arena: embeddings, hoisted rows, latents, pictures.
+  struct Carried {
+    int64_t t5 = 0, hoist = 0, sampling = 0, decode = 0;
+  };
+  Carried carried() const;
 
   Status EncodeClip(Device& device, std::vector<Conditioning>& conds, PhaseMeasure& measure,
                     std::stop_token stop) const;

@@ -32,6 +32,13 @@ Status Phase::FitTo(int64_t num_bytes) {
   return ways_[way_].PlaceWeights({.num_bytes = choice.weight_bytes, .num_runs = num_runs_});
 }
 
+void Phase::Settle() {
+  std::vector<Program> chosen;
+  chosen.push_back(std::move(ways_[way_]));
+  ways_ = std::move(chosen);
+  way_ = 0;
+}
+
 PhasePlan Phase::Plan() const { return program().Plan(name_); }
 
 }  // namespace ingot

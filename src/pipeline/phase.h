@@ -22,7 +22,9 @@ class Phase {
   // Chooses the way and places its weights (memory/planner.h); kOutOfBudget below least_bytes().
   Status FitTo(int64_t num_bytes);
 
-  size_t way() const { return way_; }  // index; 0 is the fastest
+  // Forgets the other ways: their graphs take memory too.
+  void Settle();
+
   const Program& program() const { return ways_[way_]; }
   PhasePlan Plan() const;
 

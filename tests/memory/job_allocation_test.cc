@@ -70,11 +70,11 @@ int64_t CountInSampling(JobRequest request) {
   const Result<Job> job = ResolveJob(request);
   const auto device = OpenCpuDevice({.num_threads = 3, .target = {}});
   INGOT_CHECK(job.ok() && device.ok());
-  const Result<FluxPipeline> pipeline = FluxPipeline::Prepare(*job, **device);
-  INGOT_CHECK(pipeline.ok());
+  Result<FluxPipeline> pipeline = FluxPipeline::Prepare(*job, **device);
+  INGOT_CHECK(pipeline.ok() && pipeline->FitTo(**device, int64_t{1} << 40).ok());
   int64_t first = 0, last = 0;
   const Result<Record> record =
-      pipeline->Run(**device,
+      pipeline->Run(**device, {},
                     [&](const JobProgress& progress) {
                       if (progress.phase != "sampling" || progress.num_steps == 0) return;
                       if (progress.step == 1) first = num_allocations;
