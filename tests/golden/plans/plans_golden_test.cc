@@ -16,7 +16,6 @@
 #include "support/header_only_gguf.h"
 
 namespace ingot {
-
 namespace {
 
 namespace fs = std::filesystem;
