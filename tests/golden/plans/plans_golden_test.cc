@@ -176,8 +176,8 @@ std::string DescribeDemo(const Device& device) {
 }
 
 std::string DescribeFull(const Device& device) {
-  constexpr int64_t kBudgets[] = {256 * kMiB, 512 * kMiB, 1 * kGiB, 2 * kGiB,
-                                  4 * kGiB,   8 * kGiB,   16 * kGiB};
+  constexpr int64_t kBudgets[] = {240 * kMiB, 256 * kMiB, 400 * kMiB, 512 * kMiB, 832 * kMiB,
+                                  1 * kGiB,   2 * kGiB,   4 * kGiB,   8 * kGiB,   16 * kGiB};
   const FullModels models;
   std::string text;
   for (const auto& [width, height] : {std::pair(512, 512), {1024, 1024}, {2048, 1536}}) {
