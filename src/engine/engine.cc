@@ -2,8 +2,8 @@
 
 #include <malloc.h>
 
-#include <cstdlib>
 #include <algorithm>
+#include <cstdlib>
 #include <future>
 
 #include "base/sha256.h"
