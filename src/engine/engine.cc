@@ -2,6 +2,7 @@
 
 #include <malloc.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <future>
 
@@ -12,6 +13,7 @@
 #include "engine/refusal.h"
 #include "formats/png.h"
 #include "pipeline/infotext.h"
+#include "runtime/scratch_file.h"
 
 namespace ingot {
 namespace {
@@ -36,6 +38,13 @@ fs::path HashFolder() {
                         : home != nullptr && *home != 0 ? fs::path(home) / ".cache"
                                                         : fs::temp_directory_path();
   return base / "ingot" / "sha256";
+}
+
+// Makes the file of the plan's largest scratch and drops it, for the same reason.
+Status CheckScratch(const Plan& plan, const fs::path& folder) {
+  int64_t num_bytes = 0;
+  for (const PhasePlan& phase : plan.phases) num_bytes = std::max(num_bytes, phase.scratch_bytes);
+  return num_bytes == 0 ? Status() : ScratchFile::Create(folder, num_bytes).status();
 }
 
 fs::path PicturePath(const fs::path& path, const Job& job, uint64_t seed) {
@@ -109,6 +118,7 @@ Result<JobResult> Engine::Run(const Job& job, const RunOptions& options) {
   // Where the kernel refuses, the measured peak is that of the process's life.
   static_cast<void>(ResetPeakMemory());
   INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, Prepare(job, options.budget));
+  INGOT_RETURN_IF_ERROR(CheckScratch(pipeline.plan(), options.scratch_folder));
 
   // "Model hash" needs the whole file: read beside the work the first time, at 1.5 GB/s and more
   // where the processor has SHA instructions.
