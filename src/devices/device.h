@@ -79,7 +79,8 @@ class Device {
   virtual std::string_view name() const = 0;
 
   // kUnavailable when the memory cannot be had.
-  virtual Result<std::unique_ptr<Arena>> Allocate(int64_t num_bytes) = 0;
+  virtual Result<std::unique_ptr<Arena>> Allocate(int64_t num_bytes,
+                                                  std::stop_token stop = {}) = 0;
 
   // The type in which operand `input_idx` of `op` must be in memory when the
   // file holds it as `file_dtype`: itself, or F32 where the kernel wants plain

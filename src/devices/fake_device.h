@@ -27,7 +27,7 @@ class FakeDevice final : public Device, public CopyEngine {
   std::string_view name() const override { return "fake"; }
 
   // kUnavailable names the capacity, what is in use and what was asked for.
-  Result<std::unique_ptr<Arena>> Allocate(int64_t num_bytes) override {
+  Result<std::unique_ptr<Arena>> Allocate(int64_t num_bytes, std::stop_token) override {
     if (num_bytes > FreeBytes()) {
       return Unavailable("fake: expected at most {} bytes, found {} in use and {} more asked for",
                          options_.capacity_bytes, in_use_bytes_, num_bytes);

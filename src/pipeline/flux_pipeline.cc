@@ -19,7 +19,7 @@ constexpr int64_t kClipTokens = 77;
 
 // The process beside the plan's arenas, measured with two threads: code, libraries, stacks; and on
 // the heap the networks, compiled, with the headers of their files.
-constexpr int64_t kProcessBytes = 25 << 19;  // 12.5 MiB
+constexpr int64_t kProcessBytes = 27 << 19;  // 13.5 MiB
 constexpr int64_t kBytesPerNode = 1400;
 
 template <typename T>
@@ -322,7 +322,7 @@ Result<Record> FluxPipeline::Run(Device& device, const std::filesystem::path& sc
 Status FluxPipeline::EncodeClip(Device& device, std::vector<Conditioning>& conds,
                                 PhaseMeasure& measure, std::stop_token stop) const {
   INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> clip,
-                         Execution::Start(clip_->program(), device));
+                         Execution::Start(clip_->program(), device, stop));
   for (size_t i = 0; i < prompts_.size(); ++i) {
     Copy<int32_t>(prompts_[i].clip.ids, clip->Input("input_ids").As<int32_t>());
     clip->Input("eos_idx").As<int32_t>()[0] = prompts_[i].clip_end_idx;
@@ -338,7 +338,7 @@ Status FluxPipeline::EncodeClip(Device& device, std::vector<Conditioning>& conds
 Status FluxPipeline::EncodeT5(Device& device, std::vector<Conditioning>& conds,
                               PhaseMeasure& measure, std::stop_token stop) const {
   INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> t5,
-                         Execution::Start(t5_->program(), device));
+                         Execution::Start(t5_->program(), device, stop));
   for (size_t i = 0; i < prompts_.size(); ++i) {
     Copy<int32_t>(prompts_[i].t5.ids, t5->Input("input_ids").As<int32_t>());
     INGOT_RETURN_IF_ERROR(t5->Run(stop));
@@ -382,7 +382,7 @@ Status FluxPipeline::HoistGroup(Execution& hoist, size_t group, Conditioning& co
 Status FluxPipeline::HoistAll(Device& device, std::vector<Conditioning>& conds,
                               PhaseMeasure& measure, std::stop_token stop) const {
   INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> hoist,
-                         Execution::Start(hoist_->program(), device));
+                         Execution::Start(hoist_->program(), device, stop));
   for (Conditioning& cond : conds) INGOT_RETURN_IF_ERROR(HoistGroup(*hoist, 0, cond, stop));
   Measure(*hoist, measure);
   return {};
@@ -392,10 +392,10 @@ Status FluxPipeline::SamplePictures(Device& device, std::vector<Conditioning>& c
                                     std::vector<std::vector<float>>& latents, PhaseMeasure& measure,
                                     const ProgressCallback& progress, std::stop_token stop) const {
   INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> flux,
-                         Execution::Start(flux_->program(), device));
+                         Execution::Start(flux_->program(), device, stop));
   std::unique_ptr<Execution> hoist;  // where it runs between steps
   if (num_groups() > 1) {
-    INGOT_ASSIGN_OR_RETURN(hoist, Execution::Start(hoist_->program(), device));
+    INGOT_ASSIGN_OR_RETURN(hoist, Execution::Start(hoist_->program(), device, stop));
   }
   const auto num_elements = static_cast<size_t>(latent_shape_.num_elements());
   std::vector<float> scratch(num_elements * static_cast<size_t>(job_.sampler->num_buffers));
@@ -491,7 +491,7 @@ Status FluxPipeline::DecodePictures(Device& device, const std::filesystem::path&
                                     std::vector<Picture>& pictures, PhaseMeasure& measure,
                                     const ProgressCallback& progress, std::stop_token stop) const {
   INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> vae,
-                         Execution::Start(vae_->program(), device, scratch_folder));
+                         Execution::Start(vae_->program(), device, stop, scratch_folder));
   for (size_t i = 0; i < latents.size(); ++i) {
     Copy<float>(latents[i], vae->Input("z").As<float>());
     INGOT_RETURN_IF_ERROR(vae->Run(stop));

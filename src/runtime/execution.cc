@@ -23,13 +23,14 @@ TensorView Rows(TensorView view, const ingot::Step& step, int64_t at) {
 }  // namespace
 
 Result<std::unique_ptr<Execution>> Execution::Start(const Program& program, Device& device,
+                                                    std::stop_token stop,
                                                     const std::filesystem::path& scratch_folder) {
   std::unique_ptr<Execution> execution(new Execution(program, device));
   if (program.scratch_bytes() > 0) {
     INGOT_ASSIGN_OR_RETURN(execution->scratch_,
                            ScratchFile::Create(scratch_folder, program.scratch_bytes()));
   }
-  INGOT_ASSIGN_OR_RETURN(execution->arena_, device.Allocate(program.arena_bytes()));
+  INGOT_ASSIGN_OR_RETURN(execution->arena_, device.Allocate(program.arena_bytes(), stop));
   execution->targets_ = execution->PlaceWeights();
   execution->PlaceViews();
   execution->PrepareCalls();

@@ -22,6 +22,7 @@ class Execution {
   // Allocates, and starts to read the weights. Pictures on disk, if the program has some, go to a
   // file without a name in `scratch_folder` (ScratchFile).
   static Result<std::unique_ptr<Execution>> Start(const Program& program, Device& device,
+                                                  std::stop_token stop = {},
                                                   const std::filesystem::path& scratch_folder = {});
   Execution(const Execution&) = delete;
   Execution& operator=(const Execution&) = delete;

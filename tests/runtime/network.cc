@@ -30,8 +30,8 @@ WatchedDevice::WatchedDevice(Kernels kernels)
            .kernels = kernels == Kernels::kFast ? CpuKernels::kFast : CpuKernels::kReference,
            .target = {}}))) {}
 
-Result<std::unique_ptr<Arena>> WatchedDevice::Allocate(int64_t num_bytes) {
-  Result<std::unique_ptr<Arena>> arena = device_->Allocate(num_bytes);
+Result<std::unique_ptr<Arena>> WatchedDevice::Allocate(int64_t num_bytes, std::stop_token stop) {
+  Result<std::unique_ptr<Arena>> arena = device_->Allocate(num_bytes, stop);
   if (arena.ok()) std::memset((*arena)->bytes().data(), 0xEE, (*arena)->bytes().size());
   return arena;
 }

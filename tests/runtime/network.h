@@ -25,7 +25,7 @@ class WatchedDevice final : public Device {
   bool writes_in_place = true;  // elementwise ops (the reference reads all before it writes)
 
   std::string_view name() const override { return "watched"; }
-  Result<std::unique_ptr<Arena>> Allocate(int64_t num_bytes) override;
+  Result<std::unique_ptr<Arena>> Allocate(int64_t num_bytes, std::stop_token stop) override;
   DType WeightDType(const op::Op& op, int input_idx, DType file_dtype) const override;
   Status Supports(const OpSignature& signature) const override;
   bool AcceptsRuns(const op::Op& op, int input_idx) const override;

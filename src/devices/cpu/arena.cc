@@ -24,7 +24,7 @@ class MappedArena final : public Arena {
 
 }  // namespace
 
-Result<std::unique_ptr<Arena>> AllocateArena(int64_t num_bytes) {
+Result<std::unique_ptr<Arena>> AllocateArena(int64_t num_bytes, std::stop_token stop) {
   INGOT_CHECK(num_bytes >= 0);
   const size_t size = static_cast<size_t>(std::max<int64_t>(num_bytes, 1));
   void* data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -36,8 +36,14 @@ Result<std::unique_ptr<Arena>> AllocateArena(int64_t num_bytes) {
   madvise(data, size, MADV_HUGEPAGE);
   // A mapping alone is a promise that the kernel may break in the middle of a
   // job. Touch every page now, so that a refusal is an error here.
-  if (madvise(data, size, MADV_POPULATE_WRITE) != 0 && errno != EINVAL) {
-    return Unavailable("cpu: {} bytes of memory refused: {}", num_bytes, std::strerror(errno));
+  constexpr size_t kPieceBytes = 64 << 20;  // about 30 ms
+  for (size_t at = 0; at < size; at += kPieceBytes) {
+    if (stop.stop_requested()) return Cancelled("cancelled by the caller");
+    std::byte* piece = arena->bytes().data() + at;
+    if (madvise(piece, std::min(kPieceBytes, size - at), MADV_POPULATE_WRITE) != 0 &&
+        errno != EINVAL) {
+      return Unavailable("cpu: {} bytes of memory refused: {}", num_bytes, std::strerror(errno));
+    }
   }
   return std::unique_ptr<Arena>(std::move(arena));
 }

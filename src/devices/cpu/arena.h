@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <stop_token>
 
 #include "base/status.h"
 #include "devices/device.h"
@@ -10,6 +11,6 @@
 namespace ingot::cpu {
 
 // Page-aligned, zeroed. kUnavailable when the system refuses the memory.
-Result<std::unique_ptr<Arena>> AllocateArena(int64_t num_bytes);
+Result<std::unique_ptr<Arena>> AllocateArena(int64_t num_bytes, std::stop_token stop);
 
 }  // namespace ingot::cpu

@@ -105,8 +105,8 @@ class CpuDevice final : public Device {
 
   std::string_view name() const override { return "cpu"; }
 
-  Result<std::unique_ptr<Arena>> Allocate(int64_t num_bytes) override {
-    return cpu::AllocateArena(num_bytes);
+  Result<std::unique_ptr<Arena>> Allocate(int64_t num_bytes, std::stop_token stop) override {
+    return cpu::AllocateArena(num_bytes, stop);
   }
 
   DType WeightDType(const op::Op& op, int input_idx, DType file_dtype) const override {

@@ -77,7 +77,7 @@ Status SimDevice::CheckNotLost() const {
                      options_.faults.lose_device_at_op);
 }
 
-Result<std::unique_ptr<Arena>> SimDevice::Allocate(int64_t num_bytes) {
+Result<std::unique_ptr<Arena>> SimDevice::Allocate(int64_t num_bytes, std::stop_token stop) {
   INGOT_RETURN_IF_ERROR(CheckNotLost());
   if (++num_allocations_ == options_.faults.refuse_allocation) {
     return Unavailable("sim: expected allocation {} of {} bytes to succeed, found it refused",
@@ -89,7 +89,7 @@ Result<std::unique_ptr<Arena>> SimDevice::Allocate(int64_t num_bytes) {
         "sim: device memory: expected at most {} bytes, found {} in use and {} more asked for",
         options_.vram_bytes, in_use, num_bytes);
   }
-  INGOT_ASSIGN_OR_RETURN(std::unique_ptr<Arena> block, compute_.Allocate(num_bytes));
+  INGOT_ASSIGN_OR_RETURN(std::unique_ptr<Arena> block, compute_.Allocate(num_bytes, stop));
   return std::unique_ptr<Arena>(std::make_unique<BlockArena>(std::move(block), vram_));
 }
 

@@ -41,7 +41,7 @@ class SimDevice final : public Device, public CopyEngine {
 
   std::string_view name() const override { return "sim"; }
   // kUnavailable names the cap, what is in use and what was asked for.
-  Result<std::unique_ptr<Arena>> Allocate(int64_t num_bytes) override;
+  Result<std::unique_ptr<Arena>> Allocate(int64_t num_bytes, std::stop_token stop = {}) override;
   DType WeightDType(const op::Op& op, int input_idx, DType file_dtype) const override {
     return compute_.WeightDType(op, input_idx, file_dtype);
   }
