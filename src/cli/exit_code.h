@@ -1,4 +1,4 @@
-// Exit codes of the command line (DESIGN section 7).
+// Exit codes of the command line (README, "Exit codes").
 #pragma once
 
 #include "base/status.h"

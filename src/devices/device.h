@@ -79,8 +79,7 @@ class Device {
   virtual std::string_view name() const = 0;
 
   // kUnavailable when the memory cannot be had.
-  virtual Result<std::unique_ptr<Arena>> Allocate(int64_t num_bytes,
-                                                  std::stop_token stop = {}) = 0;
+  virtual Result<std::unique_ptr<Arena>> Allocate(int64_t num_bytes, std::stop_token stop = {}) = 0;
 
   // The type in which operand `input_idx` of `op` must be in memory when the
   // file holds it as `file_dtype`: itself, or F32 where the kernel wants plain
@@ -105,8 +104,8 @@ class Device {
   virtual int64_t WorkspaceBytes(const OpSignature& signature) const = 0;
 
   // Runs one supported op. Looks at `stop` between pieces of work of at most 30 ms
-  // each; kCancelled when it was requested, the output is then undefined. An op that is only another view (input, weight,
-  // reshape) never gets here.
+  // each; kCancelled when it was requested, the output is then undefined. An op that
+  // is only another view (input, weight, reshape) never gets here.
   virtual Status Run(const OpCall& call, std::stop_token stop) = 0;
 };
 

@@ -219,9 +219,9 @@ struct Conv2d {
   bool has_bias = false;
   // By a pass:
   Compute compute = Compute::kF32;  // kF32 or kI16
-  bool norm_silu = false;           // the picture is silu(group_norm(x)), padded with zeros after it
-  bool upsample = false;            // then each pixel of it four times
-  bool residual = false;            // added to what is written
+  bool norm_silu = false;  // the picture is silu(group_norm(x)), padded with zeros after it
+  bool upsample = false;   // then each pixel of it four times
+  bool residual = false;   // added to what is written
 };
 
 // x [B, h, w, C] -> [B, 2h, 2w, C]: every pixel four times.
@@ -229,11 +229,10 @@ struct UpsampleNearest2x {
   static constexpr std::string_view kName = "upsample_nearest_2x";
 };
 
-using Op =
-    std::variant<Input, Weight, Reshape, Permute, Slice, Concat, Embedding, TakeRow, Linear, Binary,
-                 Unary, Affine, LayerNorm, RmsNorm, GroupNorm, GroupNormStats, TimestepEmbedding,
-                 RopeTable, Rope, RmsNormRope, Attention, RelativePositionBias, Conv2d,
-                 UpsampleNearest2x>;
+using Op = std::variant<Input, Weight, Reshape, Permute, Slice, Concat, Embedding, TakeRow, Linear,
+                        Binary, Unary, Affine, LayerNorm, RmsNorm, GroupNorm, GroupNormStats,
+                        TimestepEmbedding, RopeTable, Rope, RmsNormRope, Attention,
+                        RelativePositionBias, Conv2d, UpsampleNearest2x>;
 
 std::string_view Name(const Op& op);
 

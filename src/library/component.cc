@@ -48,7 +48,8 @@ const std::array<Recognizer, 4>& Recognizers() {
        AsVariant<flux::FluxConfigFromTensors>},
       {ComponentKind::kClip, clip::CanonicalClipName, clip::LooksLikeClip,
        AsVariant<clip::ClipConfigFromTensors>},
-      {ComponentKind::kT5, t5::CanonicalT5Name, t5::LooksLikeT5, AsVariant<t5::T5ConfigFromTensors>},
+      {ComponentKind::kT5, t5::CanonicalT5Name, t5::LooksLikeT5,
+       AsVariant<t5::T5ConfigFromTensors>},
       {ComponentKind::kVae, vae::CanonicalVaeName, vae::LooksLikeVae,
        AsVariant<vae::VaeConfigFromTensors>},
   }};

@@ -20,10 +20,12 @@ bool IsModelFile(const fs::path& path) {
 // Whether a component of that kind fits the transformer, and what it must be.
 bool Fits(const Component& component, const flux::FluxConfig& flux) {
   switch (component.kind) {
-    case ComponentKind::kFlux: return false;
+    case ComponentKind::kFlux:
+      return false;
     case ComponentKind::kClip:
       return component.As<clip::ClipConfig>().hidden_size == flux.vec_in_dim;
-    case ComponentKind::kT5: return component.As<t5::T5Config>().d_model == flux.context_in_dim;
+    case ComponentKind::kT5:
+      return component.As<t5::T5Config>().d_model == flux.context_in_dim;
     case ComponentKind::kVae:
       return component.As<vae::VaeConfig>().z_channels * 4 == flux.in_channels;
   }
@@ -32,19 +34,26 @@ bool Fits(const Component& component, const flux::FluxConfig& flux) {
 
 std::string Requirement(ComponentKind kind, const flux::FluxConfig& flux) {
   switch (kind) {
-    case ComponentKind::kClip: return fmt::format("hidden size {}", flux.vec_in_dim);
-    case ComponentKind::kT5: return fmt::format("hidden size {}", flux.context_in_dim);
-    default: return fmt::format("{} latent channels", flux.in_channels / 4);
+    case ComponentKind::kClip:
+      return fmt::format("hidden size {}", flux.vec_in_dim);
+    case ComponentKind::kT5:
+      return fmt::format("hidden size {}", flux.context_in_dim);
+    default:
+      return fmt::format("{} latent channels", flux.in_channels / 4);
   }
 }
 
 // Where Forge's users have them and what they are called there.
 std::string_view UsualFile(ComponentKind kind) {
   switch (kind) {
-    case ComponentKind::kClip: return "text_encoder/clip_l.safetensors";
-    case ComponentKind::kT5: return "text_encoder/t5xxl_*.safetensors or a T5 encoder GGUF";
-    case ComponentKind::kVae: return "VAE/ae.safetensors";
-    case ComponentKind::kFlux: return "Stable-diffusion/flux1-*.gguf";
+    case ComponentKind::kClip:
+      return "text_encoder/clip_l.safetensors";
+    case ComponentKind::kT5:
+      return "text_encoder/t5xxl_*.safetensors or a T5 encoder GGUF";
+    case ComponentKind::kVae:
+      return "VAE/ae.safetensors";
+    case ComponentKind::kFlux:
+      return "Stable-diffusion/flux1-*.gguf";
   }
   return {};
 }
@@ -95,9 +104,8 @@ Result<Component> FindFlux(const ModelRequest& request, Candidates& candidates) 
   INGOT_ASSIGN_OR_RETURN(const std::vector<LibraryEntry>* entries, candidates.Entries());
   std::vector<const LibraryEntry*> by_stem;
   for (const LibraryEntry& entry : *entries) by_stem.push_back(&entry);
-  std::stable_sort(by_stem.begin(), by_stem.end(), [](const auto* a, const auto* b) {
-    return a->path.stem() < b->path.stem();
-  });
+  std::stable_sort(by_stem.begin(), by_stem.end(),
+                   [](const auto* a, const auto* b) { return a->path.stem() < b->path.stem(); });
   std::vector<std::string> names;
   for (const LibraryEntry* entry : by_stem) {
     const bool named = request.model && HasName(entry->path, request.models_dir, *request.model);
@@ -112,7 +120,8 @@ Result<Component> FindFlux(const ModelRequest& request, Candidates& candidates) 
   }
   if (request.model) {
     return NotFound("{}: expected a model named '{}', found {}", request.models_dir.string(),
-                    *request.model, names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", ")));
+                    *request.model,
+                    names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", ")));
   }
   return NotFound("{}: expected a {} (usually {}), found none", request.models_dir.string(),
                   Describe(ComponentKind::kFlux), UsualFile(ComponentKind::kFlux));
@@ -156,9 +165,11 @@ Result<std::vector<LibraryEntry>> ScanModels(const fs::path& models_dir) {
     return NotFound("{}: expected a models folder, found none", models_dir.string());
   }
   std::vector<fs::path> paths;
-  for (auto it = fs::recursive_directory_iterator(
-           models_dir, fs::directory_options::skip_permission_denied |
-                           fs::directory_options::follow_directory_symlink, error);
+  for (auto it =
+           fs::recursive_directory_iterator(models_dir,
+                                            fs::directory_options::skip_permission_denied |
+                                                fs::directory_options::follow_directory_symlink,
+                                            error);
        !error && it != fs::recursive_directory_iterator(); it.increment(error)) {
     std::error_code ignored;
     if (it.depth() > 8) it.disable_recursion_pending();  // a link that leads back up

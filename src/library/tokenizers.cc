@@ -61,13 +61,16 @@ Result<T5Vocabulary> FindT5Vocabulary(const Component& t5, int64_t rows) {
   if (const auto* tokens = metadata.FindStrings("tokenizer.ggml.tokens")) {
     const auto* model = metadata.FindString("tokenizer.ggml.model");
     std::vector<float> scores;
-    for (double score : metadata.FindFloats("tokenizer.ggml.scores").value_or(std::vector<double>{}))
+    for (double score :
+         metadata.FindFloats("tokenizer.ggml.scores").value_or(std::vector<double>{}))
       scores.push_back(static_cast<float>(score));
     std::vector<int32_t> types;
-    for (int64_t type : metadata.FindInts("tokenizer.ggml.token_type").value_or(std::vector<int64_t>{}))
+    for (int64_t type :
+         metadata.FindInts("tokenizer.ggml.token_type").value_or(std::vector<int64_t>{}))
       types.push_back(static_cast<int32_t>(type));
     std::vector<uint8_t> charsmap;
-    for (int64_t byte : metadata.FindInts("tokenizer.ggml.precompiled_charsmap").value_or(std::vector<int64_t>{}))
+    for (int64_t byte :
+         metadata.FindInts("tokenizer.ggml.precompiled_charsmap").value_or(std::vector<int64_t>{}))
       charsmap.push_back(static_cast<uint8_t>(byte));
     return T5VocabularyFromGguf(t5.path(), {.model = model != nullptr ? *model : "",
                                             .tokens = *tokens,
@@ -94,9 +97,10 @@ Result<T5Vocabulary> FindT5Vocabulary(const Component& t5, int64_t rows) {
 // An id beyond the table would read past it.
 Status CheckFits(const Component& encoder, size_t num_tokens, int64_t rows) {
   if (static_cast<int64_t>(num_tokens) <= rows) return {};
-  return Corruption("{}: expected a vocabulary of at most {} tokens, the rows of the embedding "
-                    "table, found {}",
-                    encoder.path(), rows, num_tokens);
+  return Corruption(
+      "{}: expected a vocabulary of at most {} tokens, the rows of the embedding "
+      "table, found {}",
+      encoder.path(), rows, num_tokens);
 }
 
 }  // namespace

@@ -26,10 +26,10 @@ struct PhaseChoice {
 };
 
 // Of `ways`, fastest first, the first that fits `num_bytes` with a double-buffered ring; else, with
-// reads that compute waits for, the first that fits at all. Weights that are read again get all that
-// is left, up to the whole of them: what is resident is read once. Weights of a phase that runs once
-// get a double-buffered ring and no more. kOutOfBudget when no way fits: `num_bytes` is short of the
-// least of least_bytes().
+// reads that compute waits for, the first that fits at all. Weights that are read again get all
+// that is left, up to the whole of them: what is resident is read once. Weights of a phase that
+// runs once get a double-buffered ring and no more. kOutOfBudget when no way fits: `num_bytes` is
+// short of the least of least_bytes().
 Result<PhaseChoice> ChooseWay(std::span<const PhaseWay> ways, int64_t num_bytes);
 
 }  // namespace ingot

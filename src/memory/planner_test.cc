@@ -9,7 +9,8 @@ namespace {
 std::vector<WeightUse> TenWeights() {
   std::vector<WeightUse> uses;
   for (int i = 0; i < 10; ++i) {
-    uses.push_back({.num_bytes = 64 << 10, .file_bytes = 64 << 10, .first_step = i, .last_step = i});
+    uses.push_back(
+        {.num_bytes = 64 << 10, .file_bytes = 64 << 10, .first_step = i, .last_step = i});
   }
   return uses;
 }

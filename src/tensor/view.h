@@ -61,9 +61,7 @@ struct TensorView {
     return ConstTensorView(*this).RowStride(row_elements);
   }
   int64_t num_bytes() const { return NumBytes(dtype, shape); }
-  operator ConstTensorView() const {
-    return {dtype, shape, data, 1.0f, run_elements, run_stride};
-  }
+  operator ConstTensorView() const { return {dtype, shape, data, 1.0f, run_elements, run_stride}; }
 
   template <typename T>
   std::span<T> As() const {

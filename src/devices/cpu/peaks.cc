@@ -43,8 +43,8 @@ double RunF32(float* sink) {
   const hn::ScalableTag<float> d;
   using V = hn::Vec<decltype(d)>;
   const V factor = hn::Set(d, 0.999f), term = hn::Set(d, *sink);
-  *sink = hn::GetLane(
-      RunChains(term, factor, [&](V& sum) { sum = hn::MulAdd(sum, factor, term); }));
+  *sink =
+      hn::GetLane(RunChains(term, factor, [&](V& sum) { sum = hn::MulAdd(sum, factor, term); }));
   return 2.0 * kRounds * kChains * static_cast<double>(hn::Lanes(d));
 }
 

@@ -60,7 +60,8 @@ NamedValues GoldenModel::Run(Graph graph, CpuKernels kernels, const NamedValues&
                              int64_t chunk_rows) const {
   const std::unique_ptr<Device> device =
       Must(OpenCpuDevice({.num_threads = 1, .kernels = kernels, .target = {}}));
-  const Program program = Must(Program::Compile(std::move(graph), weights_, *device, {.chunk_rows = chunk_rows, .strips = {}}));
+  const Program program = Must(Program::Compile(std::move(graph), weights_, *device,
+                                                {.chunk_rows = chunk_rows, .strips = {}}));
   const auto execution = Must(Execution::Start(program, *device));
   for (const Node& node : program.graph().nodes()) {
     const auto* input = std::get_if<op::Input>(&node.op);

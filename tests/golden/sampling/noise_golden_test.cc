@@ -82,7 +82,8 @@ TEST(NoiseGolden, BrownianTreeIsTorchsdes) {
   for (const json& row : cases) {
     const BrownianTree tree(Rng::kCpu, row["seed"], row["sigma_min"], row["sigma_max"]);
     const std::vector<float> sigmas = row["sigmas"];
-    std::vector<float> out(row["size"].get<size_t>()), scratch(BrownianTree::kNumBuffers * out.size());
+    std::vector<float> out(row["size"].get<size_t>()),
+        scratch(BrownianTree::kNumBuffers * out.size());
     for (size_t i = 0; i + 1 < sigmas.size(); ++i) {
       tree.Fill(sigmas[i], sigmas[i + 1], out, scratch);
       // Sums of some 40 f32 increments, taken in another order; the shortest step divides by 0.1.

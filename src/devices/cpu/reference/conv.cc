@@ -34,8 +34,8 @@ std::vector<float> LoadPicture(const op::Conv2d& op, std::span<const ConstTensor
 // weight [O, C, kh, kw] -> [O, kh, kw, C], as the window's rows lie.
 std::vector<float> LoadFilters(const ConstTensorView& weight) {
   const Shape& s = weight.shape;
-  const ConstTensorView flat = {weight.dtype, {s[0], s[1] * s[2] * s[3]}, weight.data,
-                                weight.scale};
+  const ConstTensorView flat = {
+      weight.dtype, {s[0], s[1] * s[2] * s[3]}, weight.data, weight.scale};
   const size_t channels = static_cast<size_t>(s[1]), area = static_cast<size_t>(s[2] * s[3]);
   std::vector<float> filters(static_cast<size_t>(s.num_elements())), row(channels * area);
   for (int64_t o = 0; o < s[0]; ++o) {

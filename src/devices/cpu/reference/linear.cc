@@ -68,8 +68,7 @@ void Run(const op::Linear& op, const OpCall& call, ThreadPool& pool) {
   const std::vector<float> residual = LoadIf(call.inputs, at.residual);
   const std::vector<float> gate = LoadIf(call.inputs, at.gate);
   const size_t rows = x.size() / k;
-  const size_t rows_per_picture =
-      gate.empty() ? rows : static_cast<size_t>(call.output.shape[1]);
+  const size_t rows_per_picture = gate.empty() ? rows : static_cast<size_t>(call.output.shape[1]);
   std::vector<float> out(rows * features);
   pool.ParallelFor(features, [&](size_t n, size_t) {
     std::vector<float> w(k);

@@ -100,8 +100,8 @@ void Run(const op::GroupNorm& op, const OpCall& call, ThreadPool&) {
   for (size_t i = 0; i < x.size(); ++i) {
     const size_t c = i % channels;
     const size_t group = i / picture * groups + c / (channels / groups);
-    out[i] = static_cast<float>((x[i] - stats[2 * group]) * stats[2 * group + 1] * weight[c] +
-                                bias[c]);
+    out[i] =
+        static_cast<float>((x[i] - stats[2 * group]) * stats[2 * group + 1] * weight[c] + bias[c]);
   }
   Store(out, call.output);
 }

@@ -109,10 +109,10 @@ TEST(ReferenceNorm, GroupIsTorchs) {
   }
   const Tensor weight = {{4}, {1, 2, 3, 4}};
   const Tensor bias = {{4}, {0, 1, 2, 3}};
-  const std::vector<float> torchs = {
-      -1.049108624f, -0.989159584f, -0.809312344f, -0.509567022f, 0.820152760f, 1.899235964f,
-      3.218115330f,  4.776791096f,  -2.168361187f, -1.204250455f, -0.126714915f, 1.064245462f,
-      3.491507530f,  5.381920815f,  7.423566818f,  9.616446495f};
+  const std::vector<float> torchs = {-1.049108624f, -0.989159584f, -0.809312344f, -0.509567022f,
+                                     0.820152760f,  1.899235964f,  3.218115330f,  4.776791096f,
+                                     -2.168361187f, -1.204250455f, -0.126714915f, 1.064245462f,
+                                     3.491507530f,  5.381920815f,  7.423566818f,  9.616446495f};
   std::vector<float> expected(16);
   for (size_t i = 0; i < 16; ++i) expected[i] = torchs[i % 4 * 4 + i / 4];
   ExpectNear(Evaluate(op::GroupNorm{.num_groups = 2, .eps = 1e-6f}, {x, weight, bias}), expected);
