@@ -172,7 +172,7 @@ class ExitCodes(IngotTest):
     def test_5_on_interrupt_in_the_middle_of_sampling_and_nothing_is_left(self):
         for stop in (signal.SIGINT, signal.SIGTERM):
             job = subprocess.Popen(
-                [binary(), *map(str, self.run_job("--size", "128x128", "--steps", "1000"))],
+                [binary(), *map(str, self.run_job("--size", "768x768", "--steps", "1000"))],
                 cwd=self.dir, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             time.sleep(1.5)  # sampling begins after 0.1 s and takes a minute
             self.assertIsNone(job.poll())
