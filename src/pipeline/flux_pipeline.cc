@@ -44,12 +44,12 @@ void Measure(const Execution& execution, PhaseMeasure& measure) {
 constexpr const char* kVarying = "img";
 constexpr const char* kStepwise = "timesteps";
 
-// Of a network's graph, one way for each of the options.
-Result<std::vector<Program>> CompileNetwork(const Graph& graph, const Component& component,
-                                            Precision precision, const Device& device,
-                                            std::span<const Program::Options> ways) {
-  const auto dtype_of = [&](std::string_view name) {
-    const auto found = component.tensors.by_name.find(name);
+// A network with one way for each of the options; it runs num_runs times.
+Result<Phase> CompileNetwork(const char* name, const Graph& graph, const Component& component,
+                             Precision precision, const Device& device,
+                             std::span<const Program::Options> ways, int64_t num_runs) {
+  const auto dtype_of = [&](std::string_view weight) {
+    const auto found = component.tensors.by_name.find(weight);
     // One that lacks is told by Program::Compile.
     return found != component.tensors.by_name.end() ? found->second->dtype : DType::kF32;
   };
@@ -60,7 +60,7 @@ Result<std::vector<Program>> CompileNetwork(const Graph& graph, const Component&
                            Program::Compile(fused, component.tensors, device, options));
     programs.push_back(std::move(program));
   }
-  return programs;
+  return Phase(name, std::move(programs), num_runs);
 }
 
 constexpr Program::Options kWhole = {};
@@ -132,13 +132,6 @@ Status FluxPipeline::Compile(const Device& device) {
   const auto num_tokens = static_cast<int64_t>(prompts_[0].t5.ids.size());
   const auto num_prompts = static_cast<int64_t>(prompts_.size());
   const ModelSet& models = job_.models;
-  const auto compile = [&](const char* name, const Graph& g, const Component& component,
-                           std::span<const Program::Options> options,
-                           int64_t num_runs) -> Result<Phase> {
-    INGOT_ASSIGN_OR_RETURN(std::vector<Program> ways,
-                           CompileNetwork(g, component, job_.precision, device, options));
-    return Phase(name, std::move(ways), num_runs);
-  };
   {
     Graph g;
     const auto& config = models.clip.As<clip::ClipConfig>();
@@ -146,13 +139,15 @@ Status FluxPipeline::Compile(const Device& device) {
                                  g.Input("eos_idx", {1}, DType::kI32)};
     g.MarkOutput("pooled",
                  clip::ClipText(g, config, Scope(), in, config.num_hidden_layers).pooler_output);
-    INGOT_ASSIGN_OR_RETURN(clip_, compile("clip", g, models.clip, {&kWhole, 1}, num_prompts));
+    INGOT_ASSIGN_OR_RETURN(clip_, CompileNetwork("clip", g, models.clip, job_.precision, device,
+                                                 {&kWhole, 1}, num_prompts));
   }
   {
     Graph g;
     const Value ids = g.Input("input_ids", {1, num_tokens}, DType::kI32);
     g.MarkOutput("txt", t5::T5Encoder(g, models.t5.As<t5::T5Config>(), Scope(), ids));
-    INGOT_ASSIGN_OR_RETURN(t5_, compile("t5", g, models.t5, {&kWhole, 1}, num_prompts));
+    INGOT_ASSIGN_OR_RETURN(
+        t5_, CompileNetwork("t5", g, models.t5, job_.precision, device, {&kWhole, 1}, num_prompts));
   }
   Graph g;
   const Value z =
@@ -163,8 +158,8 @@ Status FluxPipeline::Compile(const Device& device) {
   // Of the last upsampling, in f16.
   const int64_t largest_bytes =
       int64_t{job_.width} * job_.height * vae_config.block_out_channels[1] * 2;
-  INGOT_ASSIGN_OR_RETURN(vae_,
-                         compile("decode", g, models.vae, DecoderWays(largest_bytes), job_.batch));
+  INGOT_ASSIGN_OR_RETURN(vae_, CompileNetwork("decode", g, models.vae, job_.precision, device,
+                                              DecoderWays(largest_bytes), job_.batch));
   // The rows of all evaluations at once leave memory with their weights before the first step; one
   // at a time they take less, but stand beside the transformer.
   INGOT_RETURN_IF_ERROR(CompileTransformer(device, static_cast<int64_t>(evaluations_.size())));
@@ -187,19 +182,13 @@ Status FluxPipeline::CompileTransformer(const Device& device, int64_t group_rows
   Hoisted hoisted =
       Hoist(g, {.varying = {kVarying}, .stepwise = {kStepwise}, .num_rows = group_rows});
   crossings_ = std::move(hoisted.crossings);
-  const auto compile = [&](const char* name, const Graph& graph,
-                           std::span<const Program::Options> options,
-                           int64_t num_runs) -> Result<Phase> {
-    INGOT_ASSIGN_OR_RETURN(
-        std::vector<Program> ways,
-        CompileNetwork(graph, job_.models.flux, job_.precision, device, options));
-    return Phase(name, std::move(ways), num_runs);
-  };
   const int64_t num_hoists = num_groups() == 1 ? 1 : num_groups() * job_.batch;
-  INGOT_ASSIGN_OR_RETURN(hoist_,
-                         compile("hoist", hoisted.hoisted, {&kWhole, 1}, num_hoists * num_prompts));
-  INGOT_ASSIGN_OR_RETURN(flux_, compile("sampling", hoisted.main, kTransformerWays,
-                                        job_.batch * num_evaluations * num_prompts));
+  INGOT_ASSIGN_OR_RETURN(
+      hoist_, CompileNetwork("hoist", hoisted.hoisted, job_.models.flux, job_.precision, device,
+                             {&kWhole, 1}, num_hoists * num_prompts));
+  INGOT_ASSIGN_OR_RETURN(
+      flux_, CompileNetwork("sampling", hoisted.main, job_.models.flux, job_.precision, device,
+                            kTransformerWays, job_.batch * num_evaluations * num_prompts));
   return {};
 }
 

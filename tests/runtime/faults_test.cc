@@ -101,23 +101,28 @@ TEST(CancelTest, InTheMiddleOfALongReadTakesAMomentOnly) {
   WatchedDevice device;
   const auto program = Program::Compile(std::move(g), tensors, device);
   ASSERT_TRUE(program.ok()) << program.status().message();
-  auto execution = Execution::Start(*program, device);
-  ASSERT_TRUE(execution.ok()) << execution.status().message();
-
-  std::stop_source source;
-  std::chrono::steady_clock::time_point stopped;
-  std::jthread canceller([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    stopped = std::chrono::steady_clock::now();
-    source.request_stop();
-  });
-  const Status status = (*execution)->Run(source.get_token());
-  EXPECT_LT((*execution)->streamed_bytes(), rows * width * 4);
-  execution->reset();
-  const auto took = std::chrono::steady_clock::now() - stopped;
-  canceller.join();
-  EXPECT_EQ(status.code(), StatusCode::kCancelled);
-  EXPECT_LT(took, std::chrono::milliseconds(300));
+  // On a busy machine the read may end before the stop comes: then it is tried again.
+  bool was_cut = false;
+  for (int attempt = 0; attempt < 20 && !was_cut; ++attempt) {
+    auto execution = Execution::Start(*program, device);
+    ASSERT_TRUE(execution.ok()) << execution.status().message();
+    std::stop_source source;
+    std::chrono::steady_clock::time_point stopped;
+    std::jthread canceller([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      stopped = std::chrono::steady_clock::now();
+      source.request_stop();
+    });
+    const Status status = (*execution)->Run(source.get_token());
+    was_cut = (*execution)->streamed_bytes() < rows * width * 4;
+    execution->reset();
+    const auto ended = std::chrono::steady_clock::now();
+    canceller.join();
+    if (!was_cut) continue;
+    EXPECT_EQ(status.code(), StatusCode::kCancelled);
+    EXPECT_LT(ended - stopped, std::chrono::milliseconds(300));
+  }
+  EXPECT_TRUE(was_cut);
   fs::remove(path);
 }
 

@@ -9,17 +9,13 @@
 #define HWY_TARGET_INCLUDE "devices/cpu/norm.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 
+#include "devices/cpu/moments-inl.h"
 #include "devices/cpu/simd-inl.h"
 
 #ifndef INGOT_DEVICES_CPU_NORM_ONCE_
 #define INGOT_DEVICES_CPU_NORM_ONCE_
 namespace ingot::cpu {
 namespace {
-
-struct Moments {
-  float mean;
-  float square_deviations;  // sum of (x - mean)^2
-};
 
 // A block of rows of `width` elements; weight and bias may be null.
 struct Rows {
@@ -49,53 +45,6 @@ namespace {
 
 constexpr hn::ScalableTag<float> kTag;
 using V = hn::Vec<decltype(kTag)>;
-
-// 4 zmm or 8 ymm: enough independent sums to hide the latency of additions.
-constexpr size_t kVirtualLanes = 64;
-constexpr size_t kVectors = kVirtualLanes / hn::MaxLanes(kTag);
-
-// Adds up the virtual lanes: lane i and lane i + n/2, until one is left.
-HWY_INLINE float SumOfLanes(V (&sums)[kVectors]) {
-  for (size_t half = kVectors / 2; half > 0; half /= 2) {
-    for (size_t v = 0; v < half; ++v) sums[v] = hn::Add(sums[v], sums[v + half]);
-  }
-  alignas(64) float lanes[hn::MaxLanes(kTag)];
-  hn::Store(sums[0], kTag, lanes);
-  for (size_t half = hn::MaxLanes(kTag) / 2; half > 0; half /= 2) {
-    for (size_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-  }
-  return lanes[0];
-}
-
-// The sum that step(sum, x) gives over x[0, n).
-template <class Step>
-HWY_INLINE float Sum(const float* x, size_t n, const Step& step) {
-  const size_t lanes = hn::Lanes(kTag);
-  V sums[kVectors];
-  for (V& sum : sums) sum = hn::Zero(kTag);
-  size_t i = 0;
-  for (; i + kVirtualLanes <= n; i += kVirtualLanes) {
-    for (size_t v = 0; v < kVectors; ++v) {
-      sums[v] = step(sums[v], hn::LoadU(kTag, x + i + v * lanes));
-    }
-  }
-  for (size_t v = 0; v < kVectors; ++v, i += lanes) {
-    if (i >= n) continue;
-    const auto mask = hn::FirstN(kTag, n - i);
-    sums[v] = hn::IfThenElse(mask, step(sums[v], hn::MaskedLoad(mask, kTag, x + i)), sums[v]);
-  }
-  return SumOfLanes(sums);
-}
-
-Moments TakeMoments(const float* x, size_t n) {
-  const float sum = Sum(x, n, [](V s, V v) { return hn::Add(s, v); });
-  const float mean = sum / static_cast<float>(n);
-  const V center = hn::Set(kTag, mean);
-  return {mean, Sum(x, n, [&](V s, V v) {
-            const V deviation = hn::Sub(v, center);
-            return hn::MulAdd(deviation, deviation, s);
-          })};
-}
 
 // f(vector at i, i, count) for the vectors of [0, n), stored to out.
 template <class F>
@@ -128,7 +77,7 @@ void LayerNormRow(const float* x, const Rows& rows, float* out) {
 }
 
 void RmsNormRow(const float* x, const Rows& rows, float* out) {
-  const float sum = Sum(x, rows.width, [](V s, V v) { return hn::MulAdd(v, v, s); });
+  const float sum = Sum(kTag, x, rows.width, [](V s, V v) { return hn::MulAdd(v, v, s); });
   const V scale = hn::Set(kTag, InverseRoot(sum / static_cast<double>(rows.width) + rows.eps));
   Transform(x, rows.width, out, [&](V v, size_t i, size_t count) {
     return hn::Mul(hn::Mul(v, scale), LoadFirst(kTag, rows.weight + i, count));
