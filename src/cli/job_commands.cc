@@ -67,42 +67,19 @@ Result<BudgetFlags> ParseBudget(const JobFlags& flags) {
   return budget;
 }
 
-Json ToJson(const Job& job) {
-  const ModelSet& models = job.models;
-  return {{"prompt", job.prompt},
-          {"negative_prompt", job.negative_prompt},
-          {"width", job.width},
-          {"height", job.height},
-          {"steps", job.steps},
-          {"batch", job.batch},
-          {"seed", job.seed},
-          {"sampler", job.sampler->name},
-          {"scheduler", job.scheduler->label},
-          {"rng", job.rng == Rng::kCpu ? "cpu" : "nv"},
-          {"precision", Name(job.precision)},
-          {"cfg", job.cfg_scale},
-          {"guidance", job.distilled_guidance},
-          {"min_text_tokens", job.min_text_tokens},
-          {"numerics", kNumericsVersion},
-          {"files",
-           {{"diffusion", models.flux.path()},
-            {"clip", models.clip.path()},
-            {"t5", models.t5.path()},
-            {"vae", models.vae.path()}}}};
-}
-
-Json Measured(const JobResult& result) {
-  Json phases = Json::array();
-  for (const PhaseMeasure& phase : result.record.phases) {
-    phases.push_back({{"name", phase.name},
-                      {"seconds", phase.seconds},
-                      {"load_s", phase.load_s},
-                      {"step_s", phase.step_s},
-                      {"streamed_bytes", phase.streamed_bytes},
-                      {"stalled_s", phase.stalled_s}});
+// `output`; in a batch "stem-SEED.png".
+std::vector<std::filesystem::path> PicturePaths(const std::string& output, const Job& job) {
+  if (output.empty() && job.batch == 1) return {fmt::format("ingot-{}.png", job.seed)};
+  const std::filesystem::path path = output.empty() ? "ingot.png" : output;
+  if (job.batch == 1) return {path};
+  std::vector<std::filesystem::path> paths;
+  for (int i = 0; i < job.batch; ++i) {
+    paths.push_back(path);
+    paths.back().replace_filename(fmt::format("{}-{}{}", path.stem().string(),
+                                              job.seed + static_cast<uint64_t>(i),
+                                              path.extension().string()));
   }
-  return {
-      {"peak_ram_bytes", result.measured_peak_bytes}, {"peak_vram_bytes", 0}, {"phases", phases}};
+  return paths;
 }
 
 void PrintPlan(const Job& job, const Plan& plan, const Budget& budget) {
@@ -126,13 +103,11 @@ Status RunCommand(const JobFlags& flags, std::stop_token stop) {
   INGOT_ASSIGN_OR_RETURN(const BudgetFlags budget_flags, ParseBudget(flags));
   INGOT_ASSIGN_OR_RETURN(Engine engine, OpenEngine(flags));
   INGOT_ASSIGN_OR_RETURN(const Job job, JobFromFlags(flags));
-  const std::string output =
-      flags.output.empty() ? fmt::format("ingot-{}.png", job.seed) : flags.output;
   Result<JobResult> result = [&] {
     ProgressBar bar;
     return engine.Run(
         job,
-        {.path = output,
+        {.paths = PicturePaths(flags.output, job),
          .budget = budget_flags,
          .scratch_folder = flags.scratch.empty() ? kDefaultScratchFolder : flags.scratch.c_str(),
          .progress = [&](const JobProgress& p) { bar.Show(p.phase, p.step, p.num_steps); },
@@ -143,14 +118,9 @@ Status RunCommand(const JobFlags& flags, std::stop_token stop) {
     PrintResult(job, *result);
     return {};
   }
-  Json images = Json::array();
-  for (const SavedPicture& image : result->images) {
-    images.push_back({{"path", image.path.string()}, {"sha256", image.sha256}});
-  }
-  PrintJson({{"images", images},
-             {"job", ToJson(job)},
-             {"plan", ToJson(result->record.plan)},
-             {"measured", Measured(*result)}});
+  Json json = ToJson(*result);
+  json["job"] = ToJson(job);
+  PrintJson(json);
   return {};
 }
 

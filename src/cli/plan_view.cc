@@ -115,27 +115,4 @@ int TerminalColumns() {
   return std::clamp<int>(size.ws_col, 60, 120);
 }
 
-Json ToJson(const Plan& plan) {
-  Json phases = Json::array();
-  for (const PhasePlan& phase : plan.phases) {
-    phases.push_back({{"name", phase.name},
-                      {"arena_bytes", phase.arena_bytes},
-                      {"max_live_bytes", phase.max_live_bytes},
-                      {"resident_bytes", phase.resident_bytes},
-                      {"ring_bytes", phase.ring_bytes},
-                      {"num_runs", phase.num_runs},
-                      {"streamed_bytes", phase.streamed_bytes},
-                      {"vram_bytes", phase.vram_bytes},
-                      {"num_parts", phase.num_parts},
-                      {"scratch_bytes", phase.scratch_bytes},
-                      {"carried_bytes", phase.carried_bytes},
-                      {"predicted_s", phase.predicted_s ? Json(*phase.predicted_s) : Json()}});
-  }
-  return {{"peak_ram_bytes", plan.peak_ram_bytes()},
-          {"peak_vram_bytes", plan.peak_vram_bytes()},
-          {"fixed_bytes", plan.fixed_bytes},
-          {"phases", phases},
-          {"explanation", ExplainPlan(plan)}};
-}
-
 }  // namespace ingot

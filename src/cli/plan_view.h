@@ -1,9 +1,8 @@
-// A plan as the command line shows it: table, bars and sentences, or JSON.
+// A plan as the command line shows it: table, bars and sentences.
 #pragma once
 
 #include <string>
 
-#include "cli/json.h"
 #include "engine/engine.h"
 
 namespace ingot {
@@ -15,7 +14,5 @@ std::string ShowPlan(const Plan& plan, const Budget& budget, int columns);
 
 // Columns of the terminal on stdout, kept within [60, 120]; 80 where it is none.
 int TerminalColumns();
-
-Json ToJson(const Plan& plan);
 
 }  // namespace ingot

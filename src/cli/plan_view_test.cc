@@ -89,15 +89,5 @@ TEST(ShowPlan, BudgetFarAboveThePeakDoesNotFlattenTheBars) {
   EXPECT_EQ(Count(Lines(ShowPlan(SomePlan(), budget, 120))[6], '#'), 50);
 }
 
-TEST(PlanJson, HasPeaksPhasesAndExplanation) {
-  const Json json = ToJson(SomePlan());
-  EXPECT_EQ(json["peak_ram_bytes"], 400 * kMiB);
-  EXPECT_EQ(json["peak_vram_bytes"], 0);
-  EXPECT_EQ(json["phases"][0]["predicted_s"], 12.34);
-  EXPECT_TRUE(json["phases"][2]["predicted_s"].is_null());
-  EXPECT_EQ(json["phases"][2]["num_parts"], 8);
-  EXPECT_EQ(json["explanation"].size(), 5u);
-}
-
 }  // namespace
 }  // namespace ingot

@@ -47,14 +47,6 @@ Status CheckScratch(const Plan& plan, const fs::path& folder) {
   return num_bytes == 0 ? Status() : ScratchFile::Create(folder, num_bytes).status();
 }
 
-fs::path PicturePath(const fs::path& path, const Job& job, uint64_t seed) {
-  if (job.batch == 1) return path;
-  fs::path numbered = path;
-  numbered.replace_filename(
-      fmt::format("{}-{}{}", path.stem().string(), seed, path.extension().string()));
-  return numbered;
-}
-
 Result<SavedPicture> Save(const Picture& picture, const std::string& infotext,
                           const fs::path& path) {
   PngPicture png{.width = picture.width,
@@ -65,7 +57,10 @@ Result<SavedPicture> Save(const Picture& picture, const std::string& infotext,
   INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<AtomicFile> file, AtomicFile::Create(path));
   INGOT_RETURN_IF_ERROR(file->Write(bytes));
   INGOT_RETURN_IF_ERROR(file->Commit());
-  return SavedPicture{fs::absolute(path), Sha256(std::as_bytes(std::span(picture.pixels)))};
+  return SavedPicture{.path = fs::absolute(path),
+                      .seed = picture.seed,
+                      .sha256 = Sha256(std::as_bytes(std::span(picture.pixels))),
+                      .infotext = infotext};
 }
 
 }  // namespace
@@ -114,7 +109,8 @@ Result<Plan> Engine::PlanJob(const Job& job, const BudgetFlags& flags) const {
 }
 
 Result<JobResult> Engine::Run(const Job& job, const RunOptions& options) {
-  INGOT_RETURN_IF_ERROR(CheckWritable(options.path));
+  INGOT_CHECK(options.paths.size() == static_cast<size_t>(job.batch));
+  for (const fs::path& path : options.paths) INGOT_RETURN_IF_ERROR(CheckWritable(path));
   // Where the kernel refuses, the measured peak is that of the process's life.
   static_cast<void>(ResetPeakMemory());
   INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, Prepare(job, options.budget));
@@ -138,10 +134,11 @@ Result<JobResult> Engine::Run(const Job& job, const RunOptions& options) {
   if (options.progress) options.progress({.phase = "save"});
   const Stopwatch watch;
   INGOT_ASSIGN_OR_RETURN(const std::string model_hash, hash.get());
-  for (const Picture& picture : result.record.pictures) {
-    INGOT_ASSIGN_OR_RETURN(SavedPicture saved,
-                           Save(picture, MakeInfotext(job, picture.seed, model_hash),
-                                PicturePath(options.path, job, picture.seed)));
+  for (size_t i = 0; i < options.paths.size(); ++i) {
+    const Picture& picture = result.record.pictures[i];
+    INGOT_ASSIGN_OR_RETURN(
+        SavedPicture saved,
+        Save(picture, MakeInfotext(job, picture.seed, model_hash), options.paths[i]));
     result.images.push_back(std::move(saved));
   }
   result.record.phases.push_back({.name = "save", .seconds = watch.seconds(), .step_s = {}});

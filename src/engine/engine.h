@@ -2,7 +2,7 @@
 //
 //   Engine engine = *Engine::Open({.num_threads = 2});
 //   const Job job = *ResolveJob({.prompt = "a red house", .models = {.models_dir = "models"}});
-//   const JobResult result = *engine.Run(job, {.path = "house.png"});
+//   const JobResult result = *engine.Run(job, {.paths = {"house.png"}});
 //
 // The only place that wires concrete devices.
 #pragma once
@@ -39,8 +39,8 @@ struct EngineOptions {
 inline constexpr const char* kDefaultScratchFolder = "/var/tmp";
 
 struct RunOptions {
-  std::filesystem::path path;  // of the picture; with a batch "stem-SEED.png"
-  BudgetFlags budget = {};     // kOutOfBudget before any work when no plan fits
+  std::vector<std::filesystem::path> paths;  // one a picture of the batch
+  BudgetFlags budget = {};                   // kOutOfBudget before any work when no plan fits
   std::filesystem::path scratch_folder = kDefaultScratchFolder;  // on a disk, not in memory
   ProgressCallback progress = {};
   std::stop_token stop = {};
@@ -48,7 +48,9 @@ struct RunOptions {
 
 struct SavedPicture {
   std::filesystem::path path;  // absolute
-  std::string sha256;          // of the RGB8 pixels
+  uint64_t seed = 0;
+  std::string sha256;    // of the RGB8 pixels
+  std::string infotext;  // the picture's "parameters" text
 };
 
 struct JobResult {

@@ -1,0 +1,46 @@
+// A job in the queue and in the history: what was asked, where it stands, what came of it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/json.h"
+
+namespace ingot {
+
+// queued -> running -> done | failed | cancelled | quarantined; running -> queued when the worker
+// died.
+enum class JobState : uint8_t { kQueued, kRunning, kDone, kFailed, kCancelled, kQuarantined };
+std::string_view Name(JobState state);
+bool IsEnded(JobState state);
+
+struct JobRow {
+  std::string id;  // letters and digits; sorts by the time it was accepted
+  JobState state = JobState::kQueued;
+  int priority = 0;
+  std::string client;
+  Json job;                // resolved (ToJson(Job))
+  Json door_state;         // Submission::door_state
+  Json plan;               // of its last run, else of its acceptance
+  Json record;             // done: ToJson(JobResult) with absolute paths of the pictures
+  std::string error;       // failed, quarantined: one line
+  std::string error_code;  // name of the StatusCode
+  int num_deaths = 0;      // of workers, of its own making
+  double accepted = 0, started = 0, finished = 0;  // seconds since the epoch; 0: not yet
+};
+
+struct JobFilter {
+  std::optional<JobState> state;
+  std::string client, search;  // in prompts; empty: all
+  std::string before_id;       // newest first; of a page the last id of the one before
+  int limit = 50;
+};
+
+struct JobPage {
+  std::vector<JobRow> jobs;
+  int64_t num_total = 0;  // that the filter has
+};
+
+}  // namespace ingot

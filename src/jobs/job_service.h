@@ -1,0 +1,140 @@
+// What the server knows of jobs: accepted ones are on disk, an engine in another process runs them.
+//
+//   const auto service = *JobService::Open({.data_dir = "data", .models_dir = "models"});
+//   const JobRow job = *service->Submit({.request = {{"prompt", "a red house"}}});
+//
+// Thread-safe. Constructs no engine: what needs headers, tokenizers or a plan is asked of a worker.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "engine/json.h"
+#include "jobs/job_row.h"
+
+namespace ingot {
+
+struct JobServiceOptions {
+  std::filesystem::path data_dir;  // queue.sqlite, outputs/, caches; made if absent
+  std::filesystem::path models_dir;
+  std::filesystem::path worker_binary;   // run as `BINARY worker`
+  std::optional<int64_t> memory_bytes;   // of server and workers together; unset: the machine's
+  std::filesystem::path scratch_folder;  // RunOptions
+  size_t num_threads = 1;                // of the engine
+  // A worker that is silent for so long while it runs a job is killed, and the death counted.
+  double watchdog_s = 600;
+};
+
+struct Submission {
+  Json request;     // JobRequestFromJson
+  Json door_state;  // kept with the job for the door that answers: never read here
+  std::string client;
+  std::string idempotency_key;  // of this client; empty: none
+  int priority = 0;             // higher first, then first come, first served
+  // Forge's hint (memory/budget.h); belongs to the job, changes no bit of it.
+  std::optional<int64_t> forge_inference_memory;
+  // Where the pictures go below data_dir/outputs, as Forge names them: "txt2img-images" and
+  // "[date]/[number]-[seed].png".
+  std::string output_folder = "txt2img-images";
+};
+
+// One thing that happened. Ids rise by one and begin anew, higher, with each start of the server.
+struct JobEvent {
+  uint64_t id = 0;
+  std::string job_id;  // empty: of the service as a whole ("memory", "worker")
+  // "queued", "started", "phase", "step", "preview", "requeued", "done", "failed", "cancelled",
+  // "quarantined", "memory", "worker".
+  std::string type;
+  Json data;
+};
+using EventSink = std::function<void(const JobEvent&)>;  // quick; on a thread of the service
+
+// Ends the subscription when it goes; no call of the sink runs after that.
+class Subscription {
+ public:
+  virtual ~Subscription() = default;
+};
+
+// Where the running job stands; the last values of its events.
+struct RunningJob {
+  std::string id;
+  std::string phase;
+  int step = 0, num_steps = 0;  // of the phase
+  double started = 0;           // seconds since the epoch
+  double elapsed_s = 0, eta_s = 0;
+  std::string preview_png;  // bytes; empty: none yet
+  int preview_step = 0;
+};
+
+struct ServiceState {
+  int num_queued = 0;
+  std::optional<RunningJob> running;
+  bool worker_alive = false;
+  int64_t server_rss_bytes = 0, worker_rss_bytes = 0, planner_rss_bytes = 0;
+  int64_t memory_bytes = 0;        // the budget in force, server's share included
+  int64_t server_share_bytes = 0;  // of it, for everything but the engine
+  std::string memory_limited_by;
+  // Since the server started.
+  int64_t num_worker_starts = 0, num_worker_deaths = 0;
+  int64_t num_done = 0, num_failed = 0, num_cancelled = 0, num_quarantined = 0;
+  int64_t streamed_bytes = 0;
+  double stalled_s = 0;
+  std::vector<std::pair<std::string, double>> phase_s;  // seconds by phase, all jobs
+  double max_peak_over_plan = 0;
+};
+
+class JobService {
+ public:
+  // Opens the queue, re-queues what was running when the server died, starts the workers.
+  static Result<std::unique_ptr<JobService>> Open(JobServiceOptions options);
+  virtual ~JobService() = default;
+
+  // Answers of the planning worker, in at most a second, also during a step; an argument is an
+  // object, and so is the answer:
+  //   "resolve" {"request"}               -> {"job"}
+  //   "plan"    {"request","memory_bytes"?,"forge_inference_memory"?} -> {"job","plan","budget"}
+  //   "models"  {}                        -> {"models":[{"path","components":[…],"error"}],"sets"…}
+  //   "inspect" {"path"}                  -> as `ingot inspect --json`
+  //   "tokens"  {"prompt","model"?}       -> {"clip","t5"}
+  virtual Result<Json> Ask(std::string_view question, const Json& argument) = 0;
+
+  // Resolves and plans the request, then writes the job to the queue: it is on disk when this
+  // returns. kInvalidArgument and kNotFound for the request, kOutOfBudget when no plan fits (the
+  // message has the cheapest change), kUnavailable when it cannot be written or the queue is full.
+  // The same key of the same client gives the job that it made before.
+  virtual Result<JobRow> Submit(const Submission& submission) = 0;
+
+  virtual Result<JobRow> Get(std::string_view id) = 0;  // kNotFound
+  virtual Result<JobPage> List(const JobFilter& filter) = 0;
+  // Jobs before it in the queue; 0 when it is next or not queued.
+  virtual Result<int> Position(std::string_view id) = 0;
+
+  // A queued job at once, a running one within 300 ms; of an ended one nothing. kNotFound.
+  virtual Status Cancel(std::string_view id) = 0;
+  // Ends the running job with the pictures it has so far (Forge's interrupt); whether one ran.
+  virtual bool Interrupt() = 0;
+  virtual Status Reprioritise(std::string_view id, int priority) = 0;
+  virtual Status Remove(std::string_view id) = 0;  // of an ended job: row and pictures
+
+  // All events of `job_id` (empty: all) after `last_event_id` that are still known, then new ones.
+  virtual std::unique_ptr<Subscription> Subscribe(std::string_view job_id, uint64_t last_event_id,
+                                                  EventSink sink) = 0;
+
+  virtual ServiceState State() = 0;
+  // From the next job on, and for what is kept between jobs at once; unset: the machine decides.
+  virtual Status SetMemory(std::optional<int64_t> memory_bytes) = 0;
+  virtual Status Forget() = 0;  // all that the engine keeps between jobs (unload-checkpoint)
+
+  // Small values that survive a restart, by name ("options").
+  virtual Result<std::optional<Json>> Load(std::string_view name) = 0;
+  virtual Status Store(std::string_view name, const Json& value) = 0;
+};
+
+}  // namespace ingot
