@@ -123,8 +123,11 @@ Result<JobResult> Engine::Run(const Job& job, const RunOptions& options) {
     return CachedSha256OfFile(job.models.flux.tensors.file->file(), HashFolder(),
                               stop_hashing.get_token());
   });
+  std::optional<EmbeddingCache> embeddings;
+  if (!options.embeddings_folder.empty()) embeddings.emplace(options.embeddings_folder);
   Result<Record> record =
-      pipeline.Run(*device_, options.scratch_folder, options.progress, options.stop);
+      pipeline.Run(*device_, options.scratch_folder, embeddings ? &*embeddings : nullptr,
+                   options.progress, options.stop);
   if (!record.ok()) {
     stop_hashing.request_stop();
     return record.status();

@@ -42,6 +42,8 @@ struct RunOptions {
   std::vector<std::filesystem::path> paths;  // one a picture of the batch
   BudgetFlags budget = {};                   // kOutOfBudget before any work when no plan fits
   std::filesystem::path scratch_folder = kDefaultScratchFolder;  // on a disk, not in memory
+  // Where embeddings of prompts are kept from job to job; empty: nowhere.
+  std::filesystem::path embeddings_folder = {};
   ProgressCallback progress = {};
   std::stop_token stop = {};
 };

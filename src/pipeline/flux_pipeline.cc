@@ -219,7 +219,8 @@ FluxPipeline::Carried FluxPipeline::carried() const {
   }
   return {.t5 = embeddings,
           .hoist = embeddings + rows,
-          .sampling = embeddings + rows + latent * (job_.batch + buffers + num_prompts - 1),
+          .sampling = embeddings + rows + latent * (job_.batch + buffers + num_prompts - 1) +
+                      latent_shape_.height * latent_shape_.width * 3,  // the preview
           .decode = job_.batch * (latent + int64_t{job_.width} * job_.height * 3)};
 }
 
@@ -276,7 +277,8 @@ void FluxPipeline::MakePlan() {
 }
 
 Result<Record> FluxPipeline::Run(Device& device, const std::filesystem::path& scratch_folder,
-                                 const ProgressCallback& progress, std::stop_token stop) const {
+                                 const EmbeddingCache* embeddings, const ProgressCallback& progress,
+                                 std::stop_token stop) const {
   Record record{.plan = plan_, .phases = {}, .pictures = {}};
   std::vector<Conditioning> conds(prompts_.size());
   std::vector<std::vector<float>> latents;
@@ -290,10 +292,12 @@ Result<Record> FluxPipeline::Run(Device& device, const std::filesystem::path& sc
     measure.seconds = watch.seconds();
     return status;
   };
-  INGOT_RETURN_IF_ERROR(run_phase(
-      "clip", [&](PhaseMeasure& measure) { return EncodeClip(device, conds, measure, stop); }));
-  INGOT_RETURN_IF_ERROR(run_phase(
-      "t5", [&](PhaseMeasure& measure) { return EncodeT5(device, conds, measure, stop); }));
+  INGOT_RETURN_IF_ERROR(run_phase("clip", [&](PhaseMeasure& measure) {
+    return EncodeClip(device, embeddings, conds, measure, stop);
+  }));
+  INGOT_RETURN_IF_ERROR(run_phase("t5", [&](PhaseMeasure& measure) {
+    return EncodeT5(device, embeddings, conds, measure, stop);
+  }));
   INGOT_RETURN_IF_ERROR(run_phase("hoist", [&](PhaseMeasure& measure) -> Status {
     return num_groups() == 1 ? HoistAll(device, conds, measure, stop) : Status();
   }));
@@ -308,35 +312,51 @@ Result<Record> FluxPipeline::Run(Device& device, const std::filesystem::path& sc
   return record;
 }
 
-Status FluxPipeline::EncodeClip(Device& device, std::vector<Conditioning>& conds,
-                                PhaseMeasure& measure, std::stop_token stop) const {
-  INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> clip,
-                         Execution::Start(clip_->program(), device, stop));
+Status FluxPipeline::EncodeClip(Device& device, const EmbeddingCache* embeddings,
+                                std::vector<Conditioning>& conds, PhaseMeasure& measure,
+                                std::stop_token stop) const {
+  std::unique_ptr<Execution> clip;  // where a prompt is not known
   for (size_t i = 0; i < prompts_.size(); ++i) {
+    std::vector<float>& pooled = conds[i].pooled;
+    pooled.resize(static_cast<size_t>(job_.flux().vec_in_dim));
+    const std::string key = EmbeddingCache::Key("clip", job_.models.clip, prompts_[i].clip,
+                                                job_.precision, device.name());
+    if (embeddings != nullptr && embeddings->Load(key, pooled)) continue;
+    if (!clip) {
+      INGOT_ASSIGN_OR_RETURN(clip, Execution::Start(clip_->program(), device, stop));
+    }
     Copy<int32_t>(prompts_[i].clip.ids, clip->Input("input_ids").As<int32_t>());
     clip->Input("eos_idx").As<int32_t>()[0] = prompts_[i].clip_end_idx;
     INGOT_RETURN_IF_ERROR(clip->Run(stop));
-    const std::span<const float> pooled = clip->Output("pooled").As<float>();
+    Copy<float>(clip->Output("pooled").As<float>(), pooled);
     INGOT_RETURN_IF_ERROR(CheckFinite(pooled, "clip", job_.models.clip));
-    conds[i].pooled.assign(pooled.begin(), pooled.end());
+    if (embeddings != nullptr) embeddings->Store(key, pooled);
   }
-  Measure(*clip, measure);
+  if (clip) Measure(*clip, measure);
   return {};
 }
 
-Status FluxPipeline::EncodeT5(Device& device, std::vector<Conditioning>& conds,
-                              PhaseMeasure& measure, std::stop_token stop) const {
-  INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> t5,
-                         Execution::Start(t5_->program(), device, stop));
+Status FluxPipeline::EncodeT5(Device& device, const EmbeddingCache* embeddings,
+                              std::vector<Conditioning>& conds, PhaseMeasure& measure,
+                              std::stop_token stop) const {
+  std::unique_ptr<Execution> t5;  // where a prompt is not known
   for (size_t i = 0; i < prompts_.size(); ++i) {
+    std::vector<float>& txt = conds[i].txt;
+    txt.resize(prompts_[i].t5.ids.size() * static_cast<size_t>(job_.flux().context_in_dim));
+    const std::string key =
+        EmbeddingCache::Key("t5", job_.models.t5, prompts_[i].t5, job_.precision, device.name());
+    if (embeddings != nullptr && embeddings->Load(key, txt)) continue;
+    if (!t5) {
+      INGOT_ASSIGN_OR_RETURN(t5, Execution::Start(t5_->program(), device, stop));
+    }
     Copy<int32_t>(prompts_[i].t5.ids, t5->Input("input_ids").As<int32_t>());
     INGOT_RETURN_IF_ERROR(t5->Run(stop));
-    const std::span<const float> txt = t5->Output("txt").As<float>();
+    Copy<float>(t5->Output("txt").As<float>(), txt);
     INGOT_RETURN_IF_ERROR(CheckFinite(txt, "t5", job_.models.t5));
-    conds[i].txt.assign(txt.begin(), txt.end());
-    ApplyEmphasis(prompts_[i].t5.weights, conds[i].txt);
+    ApplyEmphasis(prompts_[i].t5.weights, txt);
+    if (embeddings != nullptr) embeddings->Store(key, txt);
   }
-  Measure(*t5, measure);
+  if (t5) Measure(*t5, measure);
   return {};
 }
 
@@ -390,6 +410,13 @@ Status FluxPipeline::SamplePictures(Device& device, std::vector<Conditioning>& c
   std::vector<float> scratch(num_elements * static_cast<size_t>(job_.sampler->num_buffers));
   std::vector<float> tree_scratch(num_elements * BrownianTree::kNumBuffers);
   std::vector<float> unconditional(conds.size() > 1 ? num_elements : 0);
+  const LatentRgbFactors factors =
+      ReadLatentRgbFactors(job_.models.vae.tensors.file->metadata(), latent_shape_.channels);
+  std::vector<uint8_t> preview_pixels(
+      static_cast<size_t>(latent_shape_.height * latent_shape_.width * 3));
+  const Preview preview = {.width = static_cast<int>(latent_shape_.width),
+                           .height = static_cast<int>(latent_shape_.height),
+                           .pixels = preview_pixels};
 
   // denoised = x - sigma * v; with CFG: uncond + cfg * (cond - uncond).
   size_t evaluation = 0;  // of this picture
@@ -461,9 +488,11 @@ Status FluxPipeline::SamplePictures(Device& device, std::vector<Conditioning>& c
                             .on_step = [&](const SamplerStep& step) -> Status {
                               end_step();
                               if (progress) {
+                                FillPreview(factors, latent_shape_, step.denoised, preview_pixels);
                                 progress({.phase = "sampling",
                                           .step = picture * num_steps + step.step_idx + 1,
-                                          .num_steps = job_.batch * num_steps});
+                                          .num_steps = job_.batch * num_steps,
+                                          .preview = &preview});
                               }
                               return {};
                             }};

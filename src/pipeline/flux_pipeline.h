@@ -9,9 +9,11 @@
 #include <string_view>
 
 #include "graph/passes/hoist.h"
+#include "pipeline/embedding_cache.h"
 #include "pipeline/job.h"
 #include "pipeline/latent.h"
 #include "pipeline/phase.h"
+#include "pipeline/preview.h"
 #include "pipeline/record.h"
 #include "pipeline/text_conditioning.h"
 #include "runtime/execution.h"
@@ -23,6 +25,7 @@ struct JobProgress {
   std::string_view phase;
   int step = 0;  // done in this phase, of num_steps; a batch counts all its pictures
   int num_steps = 0;
+  const Preview* preview = nullptr;  // of a step of sampling, until the callback returns
 };
 using ProgressCallback = std::function<void(const JobProgress&)>;
 
@@ -40,9 +43,11 @@ class FluxPipeline {
   const Plan& plan() const { return plan_; }
 
   // Runs the plan; pictures that it puts on disk go to `scratch_folder`. kNotFinite names the phase
-  // and the file when NaN or Inf comes out.
+  // and the file when NaN or Inf comes out. Prompts that `embeddings` knows are not encoded; may be
+  // null.
   Result<Record> Run(Device& device, const std::filesystem::path& scratch_folder,
-                     const ProgressCallback& progress, std::stop_token stop) const;
+                     const EmbeddingCache* embeddings, const ProgressCallback& progress,
+                     std::stop_token stop) const;
 
  private:
   friend class FluxPipelinePeer;  // pipeline_golden_test.cc compares what each phase gives
@@ -73,9 +78,11 @@ class FluxPipeline {
   };
   Carried carried() const;
 
-  Status EncodeClip(Device& device, std::vector<Conditioning>& conds, PhaseMeasure& measure,
+  Status EncodeClip(Device& device, const EmbeddingCache* embeddings,
+                    std::vector<Conditioning>& conds, PhaseMeasure& measure,
                     std::stop_token stop) const;
-  Status EncodeT5(Device& device, std::vector<Conditioning>& conds, PhaseMeasure& measure,
+  Status EncodeT5(Device& device, const EmbeddingCache* embeddings,
+                  std::vector<Conditioning>& conds, PhaseMeasure& measure,
                   std::stop_token stop) const;
   // The rows of one group of evaluations.
   Status HoistGroup(Execution& hoist, size_t group, Conditioning& cond, std::stop_token stop) const;

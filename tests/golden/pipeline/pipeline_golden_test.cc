@@ -23,8 +23,8 @@ class FluxPipelinePeer {
     Results out;
     PhaseMeasure measure;
     out.conds.resize(pipeline.prompts_.size());
-    INGOT_RETURN_IF_ERROR(pipeline.EncodeClip(device, out.conds, measure, {}));
-    INGOT_RETURN_IF_ERROR(pipeline.EncodeT5(device, out.conds, measure, {}));
+    INGOT_RETURN_IF_ERROR(pipeline.EncodeClip(device, nullptr, out.conds, measure, {}));
+    INGOT_RETURN_IF_ERROR(pipeline.EncodeT5(device, nullptr, out.conds, measure, {}));
     INGOT_RETURN_IF_ERROR(pipeline.HoistAll(device, out.conds, measure, {}));
     INGOT_RETURN_IF_ERROR(pipeline.SamplePictures(device, out.conds, out.latents, measure, {}, {}));
     INGOT_RETURN_IF_ERROR(
