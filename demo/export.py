@@ -68,7 +68,8 @@ def export(work, out):
     for part in ("encoder", "decoder"):
         if os.path.exists(f"{work}/{part}.pt"):
             getattr(vae, part).load_state_dict(torch.load(f"{work}/{part}.pt")["net"])
-    save_file(half(vae.state_dict()), f"{out}/{PATHS['vae']}", metadata={"format": "pt"})
+    save_file(half(vae.state_dict()), f"{out}/{PATHS['vae']}",
+              metadata={"format": "pt", "ingot.latent_rgb_factors": model.latent_rgb_factors()})
     enc = text.Encoders(work)
     enc.load_state_dict(torch.load(f"{work}/text.pt"))
     clip = {k if k.startswith("text_model.") else "text_model." + k: v for k, v in half(enc.clip.state_dict()).items() if "position_ids" not in k}

@@ -363,3 +363,11 @@ def to_latent(x):
     """picture (B, 3, H, W) in -1..1 -> model latent (B, 16, H/8, W/8)"""
     m, g = (torch.tensor(v)[None, :, None, None] for v in (LATENT_MEAN, LATENT_GAIN))
     return (raw_latent(x) - m) * g
+
+
+def latent_rgb_factors():
+    """Text for the VAE's metadata: mean colour of a patch (-1..1) from its model latent; 16 rows and the bias."""
+    waves = basis().mean((2, 3))  # a synthesis kernel is its analysis kernel: only the flat ones have a mean
+    rows = waves / torch.tensor(LATENT_GAIN)[:, None]
+    bias = (waves * torch.tensor(LATENT_MEAN)[:, None]).sum(0)
+    return "  ".join(" ".join(f"{v:.6g}" for v in row.tolist()) for row in (*rows, bias))
