@@ -41,6 +41,9 @@ class File {
   // Device, inode, size and time of change, of this version of the content.
   std::string identity() const;
 
+  // kCorruption when the content was written to since it was opened.
+  Status CheckUnchanged() const;
+
   // Fills `out` from `offset`. kCorruption names the file when it ends before.
   Status Read(uint64_t offset, std::span<std::byte> out) const;
 
@@ -66,7 +69,6 @@ class File {
   };
   File(std::string path, int descriptor, const Version& version);
   static Version VersionOf(const struct stat& info);
-  Status CheckUnchanged() const;
   Status EndOfFile(uint64_t offset, size_t num_bytes) const;
   Status ReadPagesCached(uint64_t offset, std::span<std::byte> out, std::stop_token stop) const;
 

@@ -118,9 +118,11 @@ Status RunCommand(const JobFlags& flags, std::stop_token stop) {
     PrintResult(job, *result);
     return {};
   }
-  Json json = ToJson(*result);
-  json["job"] = ToJson(job);
-  PrintJson(json);
+  const Json made = ToJson(*result);
+  PrintJson({{"images", made["images"]},
+             {"job", ToJson(job)},
+             {"plan", made["plan"]},
+             {"measured", made["measured"]}});
   return {};
 }
 

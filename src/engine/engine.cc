@@ -20,6 +20,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// Of a process that makes a plan, before it knows what the job will take.
+constexpr int64_t kPreparingBytes = 48 << 20;
+
 // Makes the file and drops it: what cannot be saved is found before the work.
 Status CheckWritable(const fs::path& path) {
   const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
@@ -75,7 +78,12 @@ Result<Engine> Engine::Open(const EngineOptions& options) {
           {.num_threads = options.num_threads,
            .kernels = options.reference_kernels ? CpuKernels::kReference : CpuKernels::kFast,
            .target = options.cpu_target}));
-  return Engine(std::move(device));
+  return Engine(std::move(device), options.keep_weights ? std::make_unique<KeptMemory>() : nullptr);
+}
+
+void Engine::Forget() {
+  if (kept_) kept_->Forget();
+  ::malloc_trim(0);
 }
 
 Result<FluxPipeline> Engine::Prepare(const Job& job, const BudgetFlags& flags) const {
@@ -111,6 +119,10 @@ Result<Plan> Engine::PlanJob(const Job& job, const BudgetFlags& flags) const {
 Result<JobResult> Engine::Run(const Job& job, const RunOptions& options) {
   INGOT_CHECK(options.paths.size() == static_cast<size_t>(job.batch));
   for (const fs::path& path : options.paths) INGOT_RETURN_IF_ERROR(CheckWritable(path));
+  if (kept_) {
+    INGOT_ASSIGN_OR_RETURN(const Budget budget, ReadBudget(options.budget));
+    kept_->MakeRoom(budget.ram_bytes - kPreparingBytes, {}, {});
+  }
   // Where the kernel refuses, the measured peak is that of the process's life.
   static_cast<void>(ResetPeakMemory());
   INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, Prepare(job, options.budget));
@@ -127,7 +139,7 @@ Result<JobResult> Engine::Run(const Job& job, const RunOptions& options) {
   if (!options.embeddings_folder.empty()) embeddings.emplace(options.embeddings_folder);
   Result<Record> record =
       pipeline.Run(*device_, options.scratch_folder, embeddings ? &*embeddings : nullptr,
-                   options.progress, options.stop);
+                   options.progress, options.stop, kept_.get());
   if (!record.ok()) {
     stop_hashing.request_stop();
     return record.status();

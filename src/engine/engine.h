@@ -25,6 +25,7 @@
 #include "pipeline/flux_pipeline.h"
 #include "pipeline/job.h"
 #include "pipeline/record.h"
+#include "runtime/kept_memory.h"
 
 namespace ingot {
 
@@ -32,6 +33,9 @@ struct EngineOptions {
   size_t num_threads = 1;
   // Plain loops in double instead of the fast kernels: slow, the definition.
   bool reference_kernels = false;
+  // Weights that are read once and rows that no step changes stay for the next job, as far as its
+  // budget has room beside its plan. No plan and no pixel depends on it.
+  bool keep_weights = false;
   std::string cpu_target;  // AVX2, AVX3, AVX3_DL; empty: INGOT_CPU_TARGET, else the best
 };
 
@@ -76,11 +80,17 @@ class Engine {
   // a picture appears under its name whole or not at all.
   Result<JobResult> Run(const Job& job, const RunOptions& options);
 
+  // What stayed of earlier jobs, and its end.
+  int64_t kept_bytes() const { return kept_ ? kept_->num_bytes() : 0; }
+  void Forget();
+
  private:
-  explicit Engine(std::unique_ptr<Device> device) : device_(std::move(device)) {}
+  Engine(std::unique_ptr<Device> device, std::unique_ptr<KeptMemory> kept)
+      : device_(std::move(device)), kept_(std::move(kept)) {}
   Result<FluxPipeline> Prepare(const Job& job, const BudgetFlags& flags) const;
 
   std::unique_ptr<Device> device_;
+  std::unique_ptr<KeptMemory> kept_;  // null: nothing is kept
 };
 
 }  // namespace ingot

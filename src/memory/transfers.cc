@@ -206,7 +206,7 @@ TransferPlan MakePlan(const TransferRequest& request, std::span<const Slab> slab
     }
   }
   for (const Slab& slab : slabs) {
-    int64_t offset = slab.offset + (slab.resident ? 0 : plan.resident_bytes);
+    int64_t offset = slab.offset;
     for (size_t i = slab.begin; i < slab.end; ++i) {
       offset = RoundUp(offset, request.uses[i].alignment);
       plan.loads.push_back({slab.resident, offset, slab.start_after});
@@ -242,7 +242,7 @@ Result<TransferPlan> PlanTransfers(const TransferRequest& request) {
     return PlaceInRing(slabs, ring_bytes, request.num_steps);
   };
   int64_t ring_bytes = std::min({request.num_bytes, 2 * least, total});
-  if (request.num_runs > 1 && request.num_bytes >= total) {
+  if ((request.num_runs > 1 || request.keep) && request.num_bytes >= total) {
     ChooseResidents(slabs, total);
     return MakePlan(request, slabs);
   }

@@ -26,6 +26,8 @@ struct TransferRequest {
   int num_steps = 0;
   int64_t num_runs = 1;
   int64_t num_bytes = 0;
+  // Where all fit, all are resident, even of one run: for the next job (runtime/kept_memory.h).
+  bool keep = false;
 };
 
 // The weights that a step is the first to use are loaded into one slab, so that a small weight
@@ -34,7 +36,7 @@ struct TransferRequest {
 struct TransferPlan {
   struct Load {
     bool resident = false;  // read in the first run only
-    int64_t offset = 0;     // in the weights' block: residents, then the ring
+    int64_t offset = 0;     // in the block of residents, or in the ring
     // The load may begin when this step has ended: a step of the same run, or (negative) of the run
     // before, step + num_steps. It always is before the first step that needs the load, so that a
     // reader that takes loads in their order never waits for itself.

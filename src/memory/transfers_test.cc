@@ -44,6 +44,7 @@ TransferPlan Planned(const Uses& run, int64_t num_runs, int64_t num_bytes) {
 void ExpectFollowable(const Uses& run, const TransferPlan& plan, bool eager) {
   ASSERT_EQ(plan.loads.size(), run.uses.size());
   struct Written {
+    bool resident;
     int64_t begin, end;
     size_t weight;
   };
@@ -57,10 +58,13 @@ void ExpectFollowable(const Uses& run, const TransferPlan& plan, bool eager) {
   const auto load = [&](size_t i) {
     const int64_t begin = plan.loads[i].offset, end = begin + run.uses[i].num_bytes;
     ASSERT_GE(begin, 0);
-    ASSERT_LE(end, plan.num_bytes());
+    ASSERT_LE(end, plan.loads[i].resident ? plan.resident_bytes : plan.ring_bytes);
     ASSERT_EQ(begin % run.uses[i].alignment, 0);
-    std::erase_if(memory, [&](const Written& w) { return w.begin < end && begin < w.end; });
-    memory.push_back({begin, end, i});
+    const bool resident = plan.loads[i].resident;
+    std::erase_if(memory, [&](const Written& w) {
+      return w.resident == resident && w.begin < end && begin < w.end;
+    });
+    memory.push_back({resident, begin, end, i});
   };
   constexpr int kRuns = 3;
   const auto num_loads = static_cast<int64_t>(plan.loads.size());

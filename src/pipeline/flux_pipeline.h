@@ -42,12 +42,14 @@ class FluxPipeline {
   Status FitTo(const Device& device, int64_t ram_bytes);
   const Plan& plan() const { return plan_; }
 
-  // Runs the plan; pictures that it puts on disk go to `scratch_folder`. kNotFinite names the phase
-  // and the file when NaN or Inf comes out. Prompts that `embeddings` knows are not encoded; may be
-  // null.
+  // Runs the plan; pictures that it puts on disk go to `scratch_folder`. Prompts that `embeddings`
+  // knows are not encoded; may be null. Weights of sampling and decode and the hoisted rows come
+  // from `kept` where they are there, and stay there as far as the budget has room beside each
+  // phase; null: nothing is kept. kNotFinite names the phase and the file when NaN or Inf comes
+  // out.
   Result<Record> Run(Device& device, const std::filesystem::path& scratch_folder,
                      const EmbeddingCache* embeddings, const ProgressCallback& progress,
-                     std::stop_token stop) const;
+                     std::stop_token stop, KeptMemory* kept = nullptr) const;
 
  private:
   friend class FluxPipelinePeer;  // pipeline_golden_test.cc compares what each phase gives
@@ -68,6 +70,7 @@ class FluxPipeline {
   Status CompileTransformer(const Device& device, int64_t group_rows);
   // All phases with groups of group_rows_; whether they fit is told by the code.
   Status FitPhases(int64_t ram_bytes);
+  Status KeepWeights();
   void MakePlan();
   int64_t num_groups() const;
   int64_t fixed_bytes() const;  // of the process itself
@@ -77,6 +80,12 @@ class FluxPipeline {
     int64_t t5 = 0, hoist = 0, sampling = 0, decode = 0;
   };
   Carried carried() const;
+
+  // Names all that the hoisted rows depend on.
+  std::string RowsKey() const;
+  Result<bool> TakeRows(KeptMemory& kept, const std::string& key,
+                        std::vector<Conditioning>& conds) const;
+  void KeepRows(KeptMemory& kept, const std::string& key, std::vector<Conditioning>& conds) const;
 
   Status EncodeClip(Device& device, const EmbeddingCache* embeddings,
                     std::vector<Conditioning>& conds, PhaseMeasure& measure,
@@ -90,11 +99,13 @@ class FluxPipeline {
                   std::stop_token stop) const;
   Status SamplePictures(Device& device, std::vector<Conditioning>& conds,
                         std::vector<std::vector<float>>& latents, PhaseMeasure& measure,
-                        const ProgressCallback& progress, std::stop_token stop) const;
+                        const ProgressCallback& progress, std::stop_token stop,
+                        KeptMemory* kept) const;
   Status DecodePictures(Device& device, const std::filesystem::path& scratch_folder,
                         const std::vector<std::vector<float>>& latents,
                         std::vector<Picture>& pictures, PhaseMeasure& measure,
-                        const ProgressCallback& progress, std::stop_token stop) const;
+                        const ProgressCallback& progress, std::stop_token stop,
+                        KeptMemory* kept) const;
 
   Job job_;
   std::vector<float> sigmas_;
@@ -105,6 +116,7 @@ class FluxPipeline {
   std::optional<Phase> clip_, t5_, hoist_, flux_, vae_;
   std::vector<Hoisted::Crossing> crossings_;  // from hoist_ to flux_
   int64_t least_bytes_ = 0;
+  int64_t ram_bytes_ = 0;  // the budget of the plan
   Plan plan_;
 };
 

@@ -9,7 +9,7 @@ namespace {
 
 PhaseWay WayOf(const Program& program, int64_t num_runs) {
   return {
-      .arena_bytes = program.weights_offset(), .uses = program.weight_uses(), .num_runs = num_runs};
+      .arena_bytes = program.ring_offset(), .uses = program.weight_uses(), .num_runs = num_runs};
 }
 
 }  // namespace
@@ -30,6 +30,13 @@ Status Phase::FitTo(int64_t num_bytes) {
   INGOT_ASSIGN_OR_RETURN(const PhaseChoice choice, ChooseWay(ways, num_bytes));
   way_ = choice.way;
   return ways_[way_].PlaceWeights({.num_bytes = choice.weight_bytes, .num_runs = num_runs_});
+}
+
+Status Phase::KeepWeights(int64_t num_bytes) {
+  Program& program = ways_[way_];
+  const int64_t all = AllResidentBytes(program.weight_uses());
+  if (num_runs_ > 1 || program.ring_offset() + all > num_bytes) return {};
+  return program.PlaceWeights({.num_bytes = all, .num_runs = num_runs_, .keep = true});
 }
 
 void Phase::Settle() {

@@ -22,6 +22,10 @@ class Phase {
   // Chooses the way and places its weights (memory/planner.h); kOutOfBudget below least_bytes().
   Status FitTo(int64_t num_bytes);
 
+  // Makes the weights of a phase that runs once resident where it then takes no more than
+  // `num_bytes`: read as often, but there when the next job comes.
+  Status KeepWeights(int64_t num_bytes);
+
   // Forgets the other ways: their graphs take memory too.
   void Settle();
 

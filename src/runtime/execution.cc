@@ -24,32 +24,57 @@ TensorView Rows(TensorView view, const ingot::Step& step, int64_t at) {
 
 Result<std::unique_ptr<Execution>> Execution::Start(const Program& program, Device& device,
                                                     std::stop_token stop,
-                                                    const std::filesystem::path& scratch_folder) {
-  std::unique_ptr<Execution> execution(new Execution(program, device));
+                                                    const std::filesystem::path& scratch_folder,
+                                                    KeptMemory* kept) {
+  std::unique_ptr<Execution> execution(new Execution(program, device, kept));
   if (program.scratch_bytes() > 0) {
     INGOT_ASSIGN_OR_RETURN(execution->scratch_,
                            ScratchFile::Create(scratch_folder, program.scratch_bytes()));
   }
   INGOT_ASSIGN_OR_RETURN(execution->arena_, device.Allocate(program.arena_bytes(), stop));
+  INGOT_RETURN_IF_ERROR(execution->TakeResidents(stop));
   execution->targets_ = execution->PlaceWeights();
   execution->PlaceViews();
   execution->PrepareCalls();
   const std::span staging = execution->arena_->bytes().subspan(
       static_cast<size_t>(program.staging_offset()), WeightStream::kStagingBytes);
-  execution->stream_ = std::make_unique<WeightStream>(*program.tensors().file, program.transfers(),
-                                                      execution->targets_, staging);
+  execution->stream_ =
+      std::make_unique<WeightStream>(*program.tensors().file, program.transfers(),
+                                     execution->targets_, staging, execution->has_residents_);
   return execution;
+}
+
+Execution::~Execution() {
+  const bool is_whole = stream_ != nullptr && stream_->has_residents();
+  stream_.reset();  // ends the reader
+  if (kept_ == nullptr || residents_ == nullptr || !is_whole) return;
+  kept_->KeepWeights(program_->ResidentsKey(), std::move(residents_));
+}
+
+Status Execution::TakeResidents(std::stop_token stop) {
+  const int64_t num_bytes = program_->transfers().resident_bytes;
+  if (num_bytes == 0) return {};
+  if (kept_ != nullptr) {
+    // What a read would have found.
+    INGOT_RETURN_IF_ERROR(program_->tensors().file->file().CheckUnchanged());
+    residents_ = kept_->TakeWeights(program_->ResidentsKey());
+    has_residents_ = residents_ != nullptr;
+  }
+  if (has_residents_) return {};
+  INGOT_ASSIGN_OR_RETURN(residents_, device_->Allocate(num_bytes, stop));
+  return {};
 }
 
 std::vector<WeightStream::Target> Execution::PlaceWeights() {
   std::vector<WeightStream::Target> targets;
   for (size_t i = 0; i < program_->weights().size(); ++i) {
     const Program::BoundWeight& weight = program_->weights()[i];
-    const int64_t offset = program_->weights_offset() + program_->transfers().loads[i].offset;
+    const TransferPlan::Load& load = program_->transfers().loads[i];
+    std::byte* block = load.resident ? residents_->bytes().data() : at(program_->ring_offset());
     const uint64_t in_page = weight.is_staged ? 0 : weight.entry->offset % uint64_t{kPageBytes};
     targets.push_back({.entry = weight.entry,
                        .dtype = weight.dtype,
-                       .data = at(offset) + in_page,
+                       .data = block + load.offset + in_page,
                        .is_staged = weight.is_staged});
   }
   return targets;

@@ -9,21 +9,25 @@
 
 #include "base/status.h"
 #include "devices/device.h"
+#include "runtime/kept_memory.h"
 #include "runtime/program.h"
 #include "runtime/scratch_file.h"
 #include "runtime/weight_stream.h"
 
 namespace ingot {
 
-// Takes what the program's plan says, in one arena, when it is made, and nothing after; gives all
-// of it back when it goes. Program and device must outlive it.
+// Takes what the program's plan says, in one arena and a block of resident weights, when it is
+// made, and nothing after; gives all of it back when it goes. Program and device must outlive it.
 class Execution {
  public:
   // Allocates, and starts to read the weights. Pictures on disk, if the program has some, go to a
-  // file without a name in `scratch_folder` (ScratchFile).
+  // file without a name in `scratch_folder` (ScratchFile). The block of resident weights is taken
+  // from `kept` where it is there, and goes there in the end, whole, whatever came of the runs.
   static Result<std::unique_ptr<Execution>> Start(const Program& program, Device& device,
                                                   std::stop_token stop = {},
-                                                  const std::filesystem::path& scratch_folder = {});
+                                                  const std::filesystem::path& scratch_folder = {},
+                                                  KeptMemory* kept = nullptr);
+  ~Execution();
   Execution(const Execution&) = delete;
   Execution& operator=(const Execution&) = delete;
 
@@ -44,7 +48,9 @@ class Execution {
   }  // ops that waited for reads
 
  private:
-  Execution(const Program& program, Device& device) : program_(&program), device_(&device) {}
+  Execution(const Program& program, Device& device, KeptMemory* kept)
+      : program_(&program), device_(&device), kept_(kept) {}
+  Status TakeResidents(std::stop_token stop);
   std::byte* at(int64_t offset) const { return arena_->bytes().data() + offset; }
   void PlaceViews();
   std::vector<WeightStream::Target> PlaceWeights();
@@ -55,7 +61,10 @@ class Execution {
 
   const Program* program_;
   Device* device_;
+  KeptMemory* kept_;
   std::unique_ptr<Arena> arena_;
+  std::unique_ptr<Arena> residents_;       // null where no weight stays
+  bool has_residents_ = false;             // they were kept
   std::vector<TensorView> views_;          // of every node
   std::vector<float> scales_;              // ConstTensorView::scale of every node
   std::vector<ConstTensorView> operands_;  // of all calls, one after the other
@@ -64,7 +73,7 @@ class Execution {
   double gather_s_ = 0;
   std::unique_ptr<ScratchFile> scratch_;  // null where no picture goes to disk
   std::vector<WeightStream::Target> targets_;
-  std::unique_ptr<WeightStream> stream_;  // last: writes into the arena
+  std::unique_ptr<WeightStream> stream_;  // last: writes into the arena and the residents
 };
 
 // Whether every value is finite: no NaN, no infinity.

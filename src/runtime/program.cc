@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "base/sha256.h"
 #include "runtime/weight_stream.h"
 
 namespace ingot {
@@ -329,7 +330,8 @@ Status Program::PlaceWeights(const WeightBudget& budget) {
   Result<TransferPlan> transfers = PlanTransfers({.uses = weight_uses_,
                                                   .num_steps = static_cast<int>(steps_.size()),
                                                   .num_runs = budget.num_runs,
-                                                  .num_bytes = budget.num_bytes});
+                                                  .num_bytes = budget.num_bytes,
+                                                  .keep = budget.keep});
   if (!transfers.ok()) {
     return {transfers.status().code(),
             fmt::format("{}: {}", tensors_.path(), transfers.status().message())};
@@ -340,13 +342,27 @@ Status Program::PlaceWeights(const WeightBudget& budget) {
 
 int64_t Program::staging_offset() const { return RoundUpToPage(layout_.arena_bytes); }
 
-int64_t Program::weights_offset() const {
+int64_t Program::ring_offset() const {
   return RoundUpToPage(staging_offset() + WeightStream::kStagingBytes);
+}
+
+std::string Program::ResidentsKey() const {
+  if (transfers_.resident_bytes == 0) return {};
+  std::string layout;
+  for (size_t i = 0; i < weights_.size(); ++i) {
+    if (!transfers_.loads[i].resident) continue;
+    const TensorEntry& entry = *weights_[i].entry;
+    layout += fmt::format("{} {} {} {} {} {} {}\n", entry.offset, entry.num_bytes,
+                          Name(entry.dtype), Name(weights_[i].dtype), entry.scale,
+                          weights_[i].is_staged, transfers_.loads[i].offset);
+  }
+  return fmt::format("weights {} {}", tensors_.file->file().identity(),
+                     Sha256(std::as_bytes(std::span(layout))));
 }
 
 PhasePlan Program::Plan(std::string phase_name) const {
   PhasePlan plan = {.name = std::move(phase_name),
-                    .arena_bytes = weights_offset(),
+                    .arena_bytes = ring_offset(),
                     .max_live_bytes = layout_.max_live_bytes + WeightStream::kStagingBytes,
                     .resident_bytes = transfers_.resident_bytes,
                     .ring_bytes = transfers_.ring_bytes,

@@ -82,6 +82,7 @@ class Program {
   struct WeightBudget {
     int64_t num_bytes = 0;
     int64_t num_runs = 1;
+    bool keep = false;  // TransferRequest
   };
   // Plans the transfers again. kOutOfBudget names the file and the least (LeastBytes(uses)).
   Status PlaceWeights(const WeightBudget& budget);
@@ -99,12 +100,16 @@ class Program {
   const ValuePlace& place(int32_t node) const { return storage_.places[static_cast<size_t>(node)]; }
   const Schedule& schedule() const { return schedule_; }
 
-  // The one arena of a run: activations and workspaces, then the staging of weights, then the block
-  // of weights (TransferPlan::Load::offset).
+  // The arena of a run: activations and workspaces, then the staging of weights, then the ring.
+  // Resident weights have a block of their own, which may outlive the run.
   int64_t activation_offset(int32_t root) const { return offsets_[static_cast<size_t>(root)]; }
   int64_t staging_offset() const;
-  int64_t weights_offset() const;
-  int64_t arena_bytes() const { return weights_offset() + transfers_.num_bytes(); }
+  int64_t ring_offset() const;
+  int64_t arena_bytes() const { return ring_offset() + transfers_.ring_bytes; }
+
+  // Names the content of the block of resident weights: the file's version, and what stands where.
+  // Of two programs with one key the blocks are equal, byte by byte. Empty: nothing is resident.
+  std::string ResidentsKey() const;
 
   // Room for pictures on disk, and the height of the strips in which they are made.
   int64_t scratch_bytes() const { return pictures_.file_bytes; }

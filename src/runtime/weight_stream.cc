@@ -10,8 +10,13 @@
 namespace ingot {
 
 WeightStream::WeightStream(const TensorFile& file, const TransferPlan& plan,
-                           std::span<const Target> targets, std::span<std::byte> staging)
-    : file_(file), plan_(plan), targets_(targets), staging_(staging) {
+                           std::span<const Target> targets, std::span<std::byte> staging,
+                           bool has_residents)
+    : file_(file),
+      plan_(plan),
+      targets_(targets),
+      staging_(staging),
+      begins_with_residents_(has_residents) {
   INGOT_CHECK(targets.size() == plan.loads.size());
   INGOT_CHECK(static_cast<int64_t>(staging.size()) >= kStagingBytes);
   reader_ = std::jthread([this](std::stop_token stop) { Read(stop); });
@@ -44,6 +49,11 @@ void WeightStream::Done(int step) {
   changed_.notify_all();
 }
 
+bool WeightStream::has_residents() const {
+  const std::lock_guard lock(mutex_);
+  return begins_with_residents_ || num_loads_done_ >= num_loads();
+}
+
 int64_t WeightStream::streamed_bytes() const {
   const std::lock_guard lock(mutex_);
   return streamed_bytes_;
@@ -52,7 +62,7 @@ int64_t WeightStream::streamed_bytes() const {
 void WeightStream::Read(std::stop_token stop) {
   for (int64_t run = 0; num_loads() > 0; ++run) {
     for (size_t i = 0; i < targets_.size(); ++i) {
-      const bool is_read = run == 0 || !plan_.loads[i].resident;
+      const bool is_read = !plan_.loads[i].resident || (run == 0 && !begins_with_residents_);
       if (!MayBegin(run, plan_.loads[i], stop)) return;
       Status status = is_read ? Load(targets_[i], stop) : Status();
       const std::lock_guard lock(mutex_);

@@ -33,8 +33,9 @@ class WeightStream {
   static constexpr int64_t kStagingBytes = (256 << 10) + 2 * kPageBytes;
 
   // Starts reading at once. Everything given outlives the stream; targets are one a load.
+  // has_residents: they need not be read.
   WeightStream(const TensorFile& file, const TransferPlan& plan, std::span<const Target> targets,
-               std::span<std::byte> staging);
+               std::span<std::byte> staging, bool has_residents);
   ~WeightStream();  // ends the reader after the piece it is at (File::ReadPages)
 
   // Called by one thread before and after each step, in the order of steps, run after run. Wait
@@ -43,6 +44,7 @@ class WeightStream {
   Status Wait(int step, std::stop_token stop);
   void Done(int step);
 
+  bool has_residents() const;                      // all of them
   int64_t streamed_bytes() const;                  // read from the file so far
   double stalled_s() const { return stalled_s_; }  // that Wait has waited so far
 
@@ -57,6 +59,7 @@ class WeightStream {
   const TransferPlan& plan_;
   const std::span<const Target> targets_;
   const std::span<std::byte> staging_;
+  const bool begins_with_residents_;
   double stalled_s_ = 0;
 
   mutable std::mutex mutex_;

@@ -74,7 +74,7 @@ int64_t CountInSampling(JobRequest request) {
   INGOT_CHECK(pipeline.ok() && pipeline->FitTo(**device, int64_t{1} << 40).ok());
   int64_t first = 0, last = 0;
   const Result<Record> record =
-      pipeline->Run(**device, {},
+      pipeline->Run(**device, {}, nullptr,
                     [&](const JobProgress& progress) {
                       if (progress.phase != "sampling" || progress.num_steps == 0) return;
                       if (progress.step == 1) first = num_allocations;

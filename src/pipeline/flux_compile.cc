@@ -1,0 +1,158 @@
+// Of FluxPipeline: from a job to its networks, compiled.
+#include <algorithm>
+#include <array>
+
+#include "graph/passes/fuse.h"
+#include "graph/passes/split.h"
+#include "library/tokenizers.h"
+#include "models/flux/flux.h"
+#include "pipeline/flux_pipeline.h"
+
+namespace ingot {
+namespace {
+
+constexpr int64_t kClipTokens = 77;
+
+// Inputs that hold of all evaluations before the first; "img" is the latent's.
+constexpr const char* kVarying = "img";
+constexpr const char* kStepwise = "timesteps";
+
+// A network with one way for each of the options; it runs num_runs times.
+Result<Phase> CompileNetwork(const char* name, const Graph& graph, const Component& component,
+                             Precision precision, const Device& device,
+                             std::span<const Program::Options> ways, int64_t num_runs) {
+  const auto dtype_of = [&](std::string_view weight) {
+    const auto found = component.tensors.by_name.find(weight);
+    // One that lacks is told by Program::Compile.
+    return found != component.tensors.by_name.end() ? found->second->dtype : DType::kF32;
+  };
+  const Graph fused = SetPrecision(Split(Fuse(graph)), precision, dtype_of);
+  std::vector<Program> programs;
+  for (const Program::Options& options : ways) {
+    INGOT_ASSIGN_OR_RETURN(Program program,
+                           Program::Compile(fused, component.tensors, device, options));
+    programs.push_back(std::move(program));
+  }
+  return Phase(name, std::move(programs), num_runs);
+}
+
+constexpr Program::Options kWhole = {};
+
+// The MLPs and attentions of 4096 tokens in pieces: slower by what their weights are unpacked
+// again.
+constexpr std::array<Program::Options, 3> kTransformerWays = {
+    {{}, {.chunk_rows = 1024}, {.chunk_rows = 256}}};
+
+// Decoders of pictures whose largest activation takes `largest_bytes`: in memory, then the largest
+// ones on disk, then nearly all.
+std::vector<Program::Options> DecoderWays(int64_t largest_bytes) {
+  std::vector<Program::Options> ways = {kWhole};
+  for (const auto& [divisor, strip_rows] : {std::pair(2, 64), {4, 64}, {8, 32}, {32, 16}}) {
+    ways.push_back(
+        {.strips = {.max_picture_bytes = largest_bytes / divisor - 1, .strip_rows = strip_rows}});
+  }
+  return ways;
+}
+
+}  // namespace
+
+Result<FluxPipeline> FluxPipeline::Prepare(const Job& job, const Device& device) {
+  FluxPipeline pipeline(job);
+  INGOT_ASSIGN_OR_RETURN(pipeline.sigmas_, MakeSigmas(*job.scheduler, job.flow(), job.steps));
+  INGOT_ASSIGN_OR_RETURN(pipeline.evaluations_, EvaluationSigmas(*job.sampler, pipeline.sigmas_));
+  pipeline.latent_shape_ = {job.flux().in_channels / 4, job.height / 8, job.width / 8};
+  INGOT_RETURN_IF_ERROR(pipeline.Tokenize());
+  INGOT_RETURN_IF_ERROR(pipeline.Compile(device));
+  return pipeline;
+}
+
+// With CFG both rows have one length, the longer one's: one graph serves both.
+Status FluxPipeline::Tokenize() {
+  INGOT_ASSIGN_OR_RETURN(const ClipTokenizer clip, LoadClipTokenizer(job_.models.clip));
+  INGOT_ASSIGN_OR_RETURN(const T5Tokenizer t5, LoadT5Tokenizer(job_.models.t5));
+  std::vector<std::string> texts = {job_.prompt};
+  if (job_.cfg_scale != 1.0) texts.push_back(job_.negative_prompt);
+  const int64_t t5_rows = job_.models.t5.As<t5::T5Config>().vocab_size;
+  auto num_tokens = static_cast<size_t>(job_.min_text_tokens);
+  for (int pass = 0; pass < 2; ++pass) {  // the second with the longest length known
+    prompts_.clear();
+    for (const std::string& text : texts) {
+      INGOT_ASSIGN_OR_RETURN(PromptTokens tokens,
+                             TokenizePrompt(text, clip, t5, num_tokens, t5_rows));
+      num_tokens = std::max(num_tokens, tokens.t5.ids.size());
+      prompts_.push_back(std::move(tokens));
+    }
+  }
+  return {};
+}
+
+Status FluxPipeline::Compile(const Device& device) {
+  const auto num_tokens = static_cast<int64_t>(prompts_[0].t5.ids.size());
+  const auto num_prompts = static_cast<int64_t>(prompts_.size());
+  const ModelSet& models = job_.models;
+  {
+    Graph g;
+    const auto& config = models.clip.As<clip::ClipConfig>();
+    const clip::ClipInputs in = {g.Input("input_ids", {1, kClipTokens}, DType::kI32),
+                                 g.Input("eos_idx", {1}, DType::kI32)};
+    g.MarkOutput("pooled",
+                 clip::ClipText(g, config, Scope(), in, config.num_hidden_layers).pooler_output);
+    INGOT_ASSIGN_OR_RETURN(clip_, CompileNetwork("clip", g, models.clip, job_.precision, device,
+                                                 {&kWhole, 1}, num_prompts));
+  }
+  {
+    Graph g;
+    const Value ids = g.Input("input_ids", {1, num_tokens}, DType::kI32);
+    g.MarkOutput("txt", t5::T5Encoder(g, models.t5.As<t5::T5Config>(), Scope(), ids));
+    INGOT_ASSIGN_OR_RETURN(
+        t5_, CompileNetwork("t5", g, models.t5, job_.precision, device, {&kWhole, 1}, num_prompts));
+  }
+  Graph g;
+  const Value z =
+      g.Input("z", {1, latent_shape_.channels, latent_shape_.height, latent_shape_.width});
+  g.MarkOutput("picture", vae::Decode(g, models.vae.As<vae::VaeConfig>(), Scope(),
+                                      g.Permute(z, {0, 2, 3, 1}), vae::kFluxLatents));
+  const auto& vae_config = models.vae.As<vae::VaeConfig>();
+  // Of the last upsampling, in f16.
+  const int64_t largest_bytes =
+      int64_t{job_.width} * job_.height * vae_config.block_out_channels[1] * 2;
+  INGOT_ASSIGN_OR_RETURN(vae_, CompileNetwork("decode", g, models.vae, job_.precision, device,
+                                              DecoderWays(largest_bytes), job_.batch));
+  // The rows of all evaluations at once leave memory with their weights before the first step; one
+  // at a time they take less, but stand beside the transformer.
+  INGOT_RETURN_IF_ERROR(CompileTransformer(device, static_cast<int64_t>(evaluations_.size())));
+  least_bytes_ = LeastBytes();
+  INGOT_RETURN_IF_ERROR(CompileTransformer(device, 1));
+  least_bytes_ = std::min(least_bytes_, LeastBytes());
+  return {};
+}
+
+Status FluxPipeline::CompileTransformer(const Device& device, int64_t group_rows) {
+  const auto num_prompts = static_cast<int64_t>(prompts_.size());
+  const auto num_evaluations = static_cast<int64_t>(evaluations_.size());
+  group_rows_ = group_rows;
+  Graph g;
+  const flux::FluxInputs in =
+      flux::DeclareFluxInputs(g, job_.flux(),
+                              {.txt_tokens = static_cast<int64_t>(prompts_[0].t5.ids.size()),
+                               .img_tokens = latent_shape_.num_patches()});
+  g.MarkOutput("velocity", flux::Flux(g, job_.flux(), Scope(), in));
+  Hoisted hoisted =
+      Hoist(g, {.varying = {kVarying}, .stepwise = {kStepwise}, .num_rows = group_rows});
+  crossings_ = std::move(hoisted.crossings);
+  const int64_t num_hoists = num_groups() == 1 ? 1 : num_groups() * job_.batch;
+  INGOT_ASSIGN_OR_RETURN(
+      hoist_, CompileNetwork("hoist", hoisted.hoisted, job_.models.flux, job_.precision, device,
+                             {&kWhole, 1}, num_hoists * num_prompts));
+  INGOT_ASSIGN_OR_RETURN(
+      flux_, CompileNetwork("sampling", hoisted.main, job_.models.flux, job_.precision, device,
+                            kTransformerWays, job_.batch * num_evaluations * num_prompts));
+  return {};
+}
+
+int64_t FluxPipeline::num_groups() const {
+  const auto num_evaluations = static_cast<int64_t>(evaluations_.size());
+  return (num_evaluations + group_rows_ - 1) / group_rows_;
+}
+
+}  // namespace ingot
