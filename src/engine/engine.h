@@ -42,6 +42,9 @@ struct RunOptions {
   std::vector<std::filesystem::path> paths;  // one a picture of the batch
   BudgetFlags budget = {};                   // kOutOfBudget before any work when no plan fits
   std::filesystem::path scratch_folder = kDefaultScratchFolder;  // on a disk, not in memory
+  // Where to write what each thread did when (engine/trace_file.h), whether the job ends well or
+  // not; empty: nowhere. The trace itself counts as fixed bytes of the plan.
+  std::filesystem::path trace_path = {};
   ProgressCallback progress = {};
   std::stop_token stop = {};
 };
@@ -77,6 +80,7 @@ class Engine {
  private:
   explicit Engine(std::unique_ptr<Device> device) : device_(std::move(device)) {}
   Result<FluxPipeline> Prepare(const Job& job, const BudgetFlags& flags) const;
+  Result<JobResult> RunJob(const Job& job, const RunOptions& options);
 
   std::unique_ptr<Device> device_;
 };

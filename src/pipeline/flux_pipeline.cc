@@ -285,6 +285,7 @@ Result<Record> FluxPipeline::Run(Device& device, const std::filesystem::path& sc
     if (progress) progress({.phase = name});
     PhaseMeasure& measure = record.phases.emplace_back();
     measure.name = std::move(name);
+    const TracePhase trace(device.trace(), measure.name);
     const Stopwatch watch;
     const Status status = body(measure);
     measure.seconds = watch.seconds();
