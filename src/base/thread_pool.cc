@@ -1,5 +1,7 @@
 #include "base/thread_pool.h"
 
+#include <fmt/format.h>
+
 #include <chrono>
 #include <limits>
 
@@ -42,6 +44,15 @@ ThreadPool::~ThreadPool() {
   }
   wake_.notify_all();
   for (std::thread& thread : threads_) thread.join();
+}
+
+void ThreadPool::set_trace(Trace* trace) {
+  trace_ = trace;
+  if (trace == nullptr) return;
+  lanes_.assign(num_threads(), {});
+  for (size_t i = 1; i < lanes_.size(); ++i)
+    lanes_[i].row = trace->AddRow(fmt::format("worker {}", i));
+  loop_label_ = trace->AddLabel({.category = "loop", .name = "loop"});
 }
 
 void ThreadPool::ParallelFor(size_t num_items, const std::function<void(size_t, size_t)>& body) {
@@ -87,12 +98,25 @@ bool ThreadPool::RunItem(size_t thread_idx) {
     if (static_cast<uint32_t>(ticket) == 0) return false;
   } while (!ticket_.compare_exchange_weak(ticket, ticket - 1));
   const size_t num_items = num_items_;
-  if (!stop_.stop_requested()) (*body_)(num_items - static_cast<uint32_t>(ticket), thread_idx);
+  if (!stop_.stop_requested()) {
+    Trace::Span* const span = trace_ != nullptr ? SpanOf(thread_idx, ticket >> 32) : nullptr;
+    (*body_)(num_items - static_cast<uint32_t>(ticket), thread_idx);
+    if (span != nullptr) trace_->End(span);  // so far: before the loop can end
+  }
   if (++num_done_ == num_items && caller_sleeps_) {
     const std::lock_guard lock(mutex_);
     done_.notify_one();
   }
   return true;
+}
+
+Trace::Span* ThreadPool::SpanOf(size_t thread_idx, uint64_t loop) {
+  Lane& lane = lanes_[thread_idx];
+  if (lane.loop != loop) {
+    lane.loop = loop;
+    lane.span = trace_->Begin(lane.row, thread_idx == 0 ? loop_label_ : trace_->op());
+  }
+  return lane.span;
 }
 
 }  // namespace ingot

@@ -11,6 +11,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/trace.h"
+
 namespace ingot {
 
 // The caller is one of the threads: a pool of 1 starts none. Which thread runs
@@ -28,6 +30,10 @@ class ThreadPool {
   // Loops leave out the items that are left when `stop` is requested. Set between loops.
   void set_stop(std::stop_token stop) { stop_ = std::move(stop); }
 
+  // Each loop is a span on the row of each thread that has a part in it; null: no more of them.
+  // Set between loops.
+  void set_trace(Trace* trace);
+
   // Runs body(item, thread_idx) for every item in [0, num_items) and returns
   // when all are done; thread_idx < num_threads() selects a scratch area.
   // Not reentrant: a body must not call ParallelFor of the same pool.
@@ -37,6 +43,8 @@ class ThreadPool {
  private:
   void Work(size_t thread_idx);
   bool RunItem(size_t thread_idx);  // false when none was left
+  // Of that thread in the loop of that number, from its first item on.
+  Trace::Span* SpanOf(size_t thread_idx, uint64_t loop);
   bool HasWork() const { return static_cast<uint32_t>(ticket_) != 0 || ends_; }
 
   // The number of the loop above, the number of its items that nobody has taken below: who takes
@@ -47,6 +55,15 @@ class ThreadPool {
   const std::function<void(size_t, size_t)>* body_ = nullptr;
   size_t num_items_ = 0;
   std::stop_token stop_;
+
+  struct alignas(64) Lane {  // of a thread
+    Trace::Row row = Trace::kComputeRow;
+    uint64_t loop = 0;  // of the span
+    Trace::Span* span = nullptr;
+  };
+  Trace* trace_ = nullptr;
+  std::vector<Lane> lanes_;
+  Trace::Label loop_label_ = 0;
 
   // Threads that have found nothing to do for a while sleep.
   std::mutex mutex_;

@@ -20,7 +20,7 @@ struct JobFlags {
   std::optional<double> cfg, guidance;
   std::string memory;  // "2GiB"
   std::optional<int> threads;
-  std::string output, scratch;
+  std::string output, scratch, trace;
   bool json = false;
 };
 

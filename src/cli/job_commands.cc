@@ -110,6 +110,7 @@ Status RunCommand(const JobFlags& flags, std::stop_token stop) {
         {.paths = PicturePaths(flags.output, job),
          .budget = budget_flags,
          .scratch_folder = flags.scratch.empty() ? kDefaultScratchFolder : flags.scratch.c_str(),
+         .trace_path = flags.trace,
          .progress = [&](const JobProgress& p) { bar.Show(p.phase, p.step, p.num_steps); },
          .stop = stop});
   }();

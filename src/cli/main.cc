@@ -78,6 +78,7 @@ int Main(int argc, char** argv) {
   CLI::App* run = app.add_subcommand("run", "Make a picture from a prompt");
   run->add_option("prompt", job.prompt, "What the picture shows")->required();
   run->add_option("-o,--output", job.output, "PNG file to write (ingot-SEED.png)");
+  run->add_option("--trace", job.trace, "File for what each thread did when (Chrome's format)");
   AddJobFlags(*run, job);
   run->callback([&] { status = RunCommand(job, stop.get_token()); });
 

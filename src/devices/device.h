@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "base/status.h"
+#include "base/trace.h"
 #include "graph/op.h"
 #include "tensor/view.h"
 
@@ -107,6 +108,13 @@ class Device {
   // each; kCancelled when it was requested, the output is then undefined. An op that
   // is only another view (input, weight, reshape) never gets here.
   virtual Status Run(const OpCall& call, std::stop_token stop) = 0;
+
+  // Where the device and who runs ops on it record what they do; null: nowhere.
+  virtual void set_trace(Trace* trace) { trace_ = trace; }
+  Trace* trace() const { return trace_; }
+
+ private:
+  Trace* trace_ = nullptr;
 };
 
 }  // namespace ingot

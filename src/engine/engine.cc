@@ -11,6 +11,7 @@
 #include "base/system_memory.h"
 #include "devices/cpu/cpu_device.h"
 #include "engine/refusal.h"
+#include "engine/trace_file.h"
 #include "formats/png.h"
 #include "pipeline/infotext.h"
 #include "runtime/scratch_file.h"
@@ -88,20 +89,21 @@ void Engine::Forget() {
 
 Result<FluxPipeline> Engine::Prepare(const Job& job, const BudgetFlags& flags) const {
   INGOT_ASSIGN_OR_RETURN(const Budget budget, ReadBudget(flags));
+  const int64_t trace_bytes = device_->trace() != nullptr ? Trace::num_bytes() : 0;
   const SmallestPeak smallest_peak = [&](const JobShape& shape) -> Result<int64_t> {
     Job other = job;
     other.width = shape.width;
     other.height = shape.height;
     other.batch = shape.batch;
     INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, FluxPipeline::Prepare(other, *device_));
-    return pipeline.least_bytes();
+    return pipeline.least_bytes() + trace_bytes;
   };
   INGOT_ASSIGN_OR_RETURN(FluxPipeline pipeline, FluxPipeline::Prepare(job, *device_));
-  const int64_t least = pipeline.least_bytes();
+  const int64_t least = pipeline.least_bytes() + trace_bytes;
   if (least > budget.ram_bytes) {
     return RefuseJob({job.width, job.height, job.batch}, least, budget, smallest_peak);
   }
-  INGOT_RETURN_IF_ERROR(pipeline.FitTo(*device_, budget.ram_bytes));
+  INGOT_RETURN_IF_ERROR(pipeline.FitTo(*device_, budget.ram_bytes - trace_bytes));
   // Tokenizers and compilers have left 10 MiB of free heap, which would stand beside every arena.
   ::malloc_trim(0);
   return pipeline;
@@ -117,6 +119,20 @@ Result<Plan> Engine::PlanJob(const Job& job, const BudgetFlags& flags) const {
 }
 
 Result<JobResult> Engine::Run(const Job& job, const RunOptions& options) {
+  if (options.trace_path.empty()) return RunJob(job, options);
+  INGOT_RETURN_IF_ERROR(CheckWritable(options.trace_path));
+  Trace trace;
+  device_->set_trace(&trace);
+  Result<JobResult> result = RunJob(job, options);
+  device_->set_trace(nullptr);
+  const Status written = WriteTrace(trace, options.trace_path);
+  if (!result.ok()) return result;
+  INGOT_RETURN_IF_ERROR(written);
+  result->record.plan.fixed_bytes += Trace::num_bytes();
+  return result;
+}
+
+Result<JobResult> Engine::RunJob(const Job& job, const RunOptions& options) {
   INGOT_CHECK(options.paths.size() == static_cast<size_t>(job.batch));
   for (const fs::path& path : options.paths) INGOT_RETURN_IF_ERROR(CheckWritable(path));
   if (kept_) {
@@ -147,6 +163,7 @@ Result<JobResult> Engine::Run(const Job& job, const RunOptions& options) {
 
   JobResult result{.record = *std::move(record), .images = {}};
   if (options.progress) options.progress({.phase = "save"});
+  const TracePhase trace(device_->trace(), "save");
   const Stopwatch watch;
   INGOT_ASSIGN_OR_RETURN(const std::string model_hash, hash.get());
   for (size_t i = 0; i < options.paths.size(); ++i) {

@@ -48,6 +48,9 @@ struct RunOptions {
   std::filesystem::path scratch_folder = kDefaultScratchFolder;  // on a disk, not in memory
   // Where embeddings of prompts are kept from job to job; empty: nowhere.
   std::filesystem::path embeddings_folder = {};
+  // Where to write what each thread did when (engine/trace_file.h), whether the job ends well or
+  // not; empty: nowhere. The trace itself counts as fixed bytes of the plan.
+  std::filesystem::path trace_path = {};
   ProgressCallback progress = {};
   std::stop_token stop = {};
 };
@@ -88,6 +91,7 @@ class Engine {
   Engine(std::unique_ptr<Device> device, std::unique_ptr<KeptMemory> kept)
       : device_(std::move(device)), kept_(std::move(kept)) {}
   Result<FluxPipeline> Prepare(const Job& job, const BudgetFlags& flags) const;
+  Result<JobResult> RunJob(const Job& job, const RunOptions& options);
 
   std::unique_ptr<Device> device_;
   std::unique_ptr<KeptMemory> kept_;  // null: nothing is kept

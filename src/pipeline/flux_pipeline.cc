@@ -68,6 +68,7 @@ Result<Record> FluxPipeline::Run(Device& device, const std::filesystem::path& sc
     if (progress) progress({.phase = phase.name});
     PhaseMeasure& measure = record.phases.emplace_back();
     measure.name = phase.name;
+    const TracePhase trace(device.trace(), measure.name);
     const Stopwatch watch;
     const Status status = body(measure);
     measure.seconds = watch.seconds();

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <numeric>
 
+#include <fmt/ranges.h>
+
 #include "base/stopwatch.h"
 
 namespace ingot {
@@ -20,6 +22,16 @@ TensorView Rows(TensorView view, const ingot::Step& step, int64_t at) {
   return view;
 }
 
+// "[1, 256, 3072] F32, [3072, 3072] Q4_0"
+std::string DescribeOperands(std::span<const ConstTensorView> operands) {
+  std::string text;
+  for (const ConstTensorView& operand : operands) {
+    if (!text.empty()) text += ", ";
+    text += fmt::format("{} {}", operand.shape.ToString(), Name(operand.dtype));
+  }
+  return text;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Execution>> Execution::Start(const Program& program, Device& device,
@@ -28,19 +40,21 @@ Result<std::unique_ptr<Execution>> Execution::Start(const Program& program, Devi
                                                     KeptMemory* kept) {
   std::unique_ptr<Execution> execution(new Execution(program, device, kept));
   if (program.scratch_bytes() > 0) {
-    INGOT_ASSIGN_OR_RETURN(execution->scratch_,
-                           ScratchFile::Create(scratch_folder, program.scratch_bytes()));
+    INGOT_ASSIGN_OR_RETURN(
+        execution->scratch_,
+        ScratchFile::Create(scratch_folder, program.scratch_bytes(), device.trace()));
   }
   INGOT_ASSIGN_OR_RETURN(execution->arena_, device.Allocate(program.arena_bytes(), stop));
   INGOT_RETURN_IF_ERROR(execution->TakeResidents(stop));
   execution->targets_ = execution->PlaceWeights();
   execution->PlaceViews();
   execution->PrepareCalls();
+  if (device.trace() != nullptr) execution->LabelSteps();
   const std::span staging = execution->arena_->bytes().subspan(
       static_cast<size_t>(program.staging_offset()), WeightStream::kStagingBytes);
-  execution->stream_ =
-      std::make_unique<WeightStream>(*program.tensors().file, program.transfers(),
-                                     execution->targets_, staging, execution->has_residents_);
+  execution->stream_ = std::make_unique<WeightStream>(
+      *program.tensors().file, program.transfers(), execution->targets_, staging,
+      execution->has_residents_, device.trace());
   return execution;
 }
 
@@ -169,7 +183,28 @@ ConstTensorView Execution::Output(std::string_view name) const {
   INGOT_CHECK(false);
 }
 
+void Execution::LabelSteps() {
+  trace_ = device_->trace();
+  run_label_ = trace_->AddLabel({.category = "run", .name = "run"});
+  gather_label_ = trace_->AddLabel({.category = "wait", .name = "rows of a table"});
+  for (const OpCall& call : calls_) {
+    step_labels_.push_back(trace_->AddLabel(
+        {.category = "op",
+         .name = std::string(op::Name(*call.op)),
+         .args = {{"attributes", op::DescribeAttributes(*call.op)},
+                  {"operands", DescribeOperands(call.inputs)},
+                  {"output", DescribeOperands({{ConstTensorView(call.output)}})}}}));
+  }
+}
+
+TraceSpan Execution::TraceStep(size_t step) {
+  if (trace_ == nullptr) return {nullptr, 0};
+  trace_->set_op(step_labels_[step]);
+  return {trace_, step_labels_[step]};
+}
+
 Status Execution::Run(std::stop_token stop) {
+  const TraceSpan run(trace_, run_label_);
   for (size_t i = 0; i < calls_.size(); ++i) {
     const int step = static_cast<int>(i);
     if (stop.stop_requested()) return Cancelled("cancelled by the caller");
@@ -177,6 +212,7 @@ Status Execution::Run(std::stop_token stop) {
     if (program_->steps()[i].gather >= 0) {
       INGOT_RETURN_IF_ERROR(GatherRows(program_->steps()[i], stop));
     }
+    const TraceSpan span = TraceStep(i);
     const bool in_strips = !program_->steps()[i].windows.empty();
     INGOT_RETURN_IF_ERROR(in_strips ? RunStrips(program_->steps()[i], calls_[i], stop)
                                     : device_->Run(calls_[i], stop));
@@ -286,6 +322,7 @@ Status Execution::RunStrips(const Program::Step& step, const OpCall& whole, std:
 
 // A row that was asked for before (padding) is copied.
 Status Execution::GatherRows(const Program::Step& step, std::stop_token stop) {
+  const TraceSpan span(trace_, gather_label_);
   const Stopwatch watch;
   const Program::Gather& gather = program_->gathers()[static_cast<size_t>(step.gather)];
   const Node& node = program_->graph().nodes()[static_cast<size_t>(step.node)];

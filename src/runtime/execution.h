@@ -58,6 +58,8 @@ class Execution {
   ConstTensorView Operand(const Program::Step& step, size_t input_idx) const;
   Status RunStrips(const Program::Step& step, const OpCall& whole, std::stop_token stop);
   Status GatherRows(const Program::Step& step, std::stop_token stop);
+  void LabelSteps();
+  TraceSpan TraceStep(size_t step);  // and the loops of its op
 
   const Program* program_;
   Device* device_;
@@ -71,6 +73,9 @@ class Execution {
   std::vector<OpCall> calls_;              // of all steps
   int64_t gathered_bytes_ = 0;
   double gather_s_ = 0;
+  Trace* trace_ = nullptr;
+  std::vector<Trace::Label> step_labels_;  // with a trace
+  Trace::Label run_label_ = 0, gather_label_ = 0;
   std::unique_ptr<ScratchFile> scratch_;  // null where no picture goes to disk
   std::vector<WeightStream::Target> targets_;
   std::unique_ptr<WeightStream> stream_;  // last: writes into the arena and the residents

@@ -32,7 +32,7 @@ int OpenUnnamed(const std::string& folder, int flags) {
 }  // namespace
 
 Result<std::unique_ptr<ScratchFile>> ScratchFile::Create(const std::filesystem::path& folder,
-                                                         int64_t num_bytes) {
+                                                         int64_t num_bytes, Trace* trace) {
   struct statfs info;
   if (::statfs(folder.c_str(), &info) != 0) {
     return InvalidArgument("scratch: expected a folder, found '{}': {}", folder.string(),
@@ -53,13 +53,19 @@ Result<std::unique_ptr<ScratchFile>> ScratchFile::Create(const std::filesystem::
     return Unavailable("scratch: expected {} free bytes in '{}', found: {}", num_bytes,
                        folder.string(), std::strerror(error));
   }
-  return std::unique_ptr<ScratchFile>(new ScratchFile(folder.string(), descriptor));
+  return std::unique_ptr<ScratchFile>(new ScratchFile(folder.string(), descriptor, trace));
 }
 
-ScratchFile::ScratchFile(std::string folder, int descriptor)
-    : folder_(std::move(folder)),
-      descriptor_(descriptor),
-      thread_([this](std::stop_token stop) { Run(stop); }) {}
+ScratchFile::ScratchFile(std::string folder, int descriptor, Trace* trace)
+    : folder_(std::move(folder)), descriptor_(descriptor), trace_(trace) {
+  if (trace_ != nullptr) {
+    trace_row_ = trace_->AddRow("scratch file");
+    read_label_ = trace_->AddLabel({.category = "read", .name = "read"});
+    write_label_ = trace_->AddLabel({.category = "write", .name = "write"});
+    wait_label_ = trace_->AddLabel({.category = "wait", .name = "scratch file"});
+  }
+  thread_ = std::jthread([this](std::stop_token stop) { Run(stop); });
+}
 
 ScratchFile::~ScratchFile() {
   thread_.request_stop();
@@ -78,21 +84,26 @@ ScratchFile::Ticket ScratchFile::Read(int64_t offset, std::span<std::byte> bytes
 ScratchFile::Ticket ScratchFile::Queue(const Transfer& transfer) {
   INGOT_CHECK(IsAligned(transfer.offset) && IsAligned(static_cast<int64_t>(transfer.num_bytes)));
   INGOT_CHECK(IsAligned(static_cast<int64_t>(reinterpret_cast<uintptr_t>(transfer.bytes))));
-  const Stopwatch watch;
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return num_queued_ - num_done_ < kMaxQueued; });
-  stalled_s_ += watch.seconds();
+  WaitUntil(lock, [&] { return num_queued_ - num_done_ < kMaxQueued; });
   queue_[num_queued_ % kMaxQueued] = transfer;
   changed_.notify_all();
   return num_queued_++;
 }
 
 Status ScratchFile::Wait(Ticket ticket) {
-  const Stopwatch watch;
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return num_done_ > ticket; });
-  stalled_s_ += watch.seconds();
+  WaitUntil(lock, [&] { return num_done_ > ticket; });
   return error_;
+}
+
+template <typename Condition>
+void ScratchFile::WaitUntil(std::unique_lock<std::mutex>& lock, const Condition& is_true) {
+  if (is_true()) return;
+  const TraceSpan span(trace_, wait_label_);
+  const Stopwatch watch;
+  changed_.wait(lock, is_true);
+  stalled_s_ += watch.seconds();
 }
 
 int64_t ScratchFile::transferred_bytes() const {
@@ -106,7 +117,11 @@ void ScratchFile::Run(std::stop_token stop) {
     const Transfer transfer = queue_[num_done_ % kMaxQueued];
     const bool failed = !error_.ok();
     lock.unlock();
-    Status status = failed ? Status() : Move(transfer);
+    Status status;
+    if (!failed) {
+      const TraceSpan span(trace_, transfer.is_write ? write_label_ : read_label_, trace_row_);
+      status = Move(transfer);
+    }
     lock.lock();
     if (error_.ok()) error_ = std::move(status);
     transferred_bytes_ += static_cast<int64_t>(transfer.num_bytes);

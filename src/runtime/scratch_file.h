@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "base/status.h"
+#include "base/trace.h"
 
 namespace ingot {
 
@@ -28,8 +29,9 @@ class ScratchFile {
   // Room for `num_bytes` in `folder`, taken from the disk at once, so that a full
   // disk is found before the work. kInvalidArgument for a folder in memory (tmpfs:
   // spilling there would only move the bytes), kUnavailable when the disk is full.
+  // With a trace the thread of transfers has a row.
   static Result<std::unique_ptr<ScratchFile>> Create(const std::filesystem::path& folder,
-                                                     int64_t num_bytes);
+                                                     int64_t num_bytes, Trace* trace = nullptr);
   ~ScratchFile();  // waits for what is queued
   ScratchFile(const ScratchFile&) = delete;
   ScratchFile& operator=(const ScratchFile&) = delete;
@@ -54,7 +56,9 @@ class ScratchFile {
     bool is_write = false;
   };
 
-  ScratchFile(std::string folder, int descriptor);
+  ScratchFile(std::string folder, int descriptor, Trace* trace);
+  template <typename Condition>
+  void WaitUntil(std::unique_lock<std::mutex>& lock, const Condition& is_true);
   Ticket Queue(const Transfer& transfer);
   void Run(std::stop_token stop);
   Status Move(const Transfer& transfer) const;
@@ -62,6 +66,10 @@ class ScratchFile {
   const std::string folder_;
   const int descriptor_;
   double stalled_s_ = 0;
+
+  Trace* const trace_;
+  Trace::Row trace_row_ = 0;
+  Trace::Label read_label_ = 0, write_label_ = 0, wait_label_ = 0;
 
   mutable std::mutex mutex_;
   std::condition_variable_any changed_;

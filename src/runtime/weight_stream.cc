@@ -11,18 +11,31 @@ namespace ingot {
 
 WeightStream::WeightStream(const TensorFile& file, const TransferPlan& plan,
                            std::span<const Target> targets, std::span<std::byte> staging,
-                           bool has_residents)
+                           bool has_residents, Trace* trace)
     : file_(file),
       plan_(plan),
       targets_(targets),
       staging_(staging),
-      begins_with_residents_(has_residents) {
+      begins_with_residents_(has_residents),
+      trace_(trace) {
   INGOT_CHECK(targets.size() == plan.loads.size());
   INGOT_CHECK(static_cast<int64_t>(staging.size()) >= kStagingBytes);
+  if (trace_ != nullptr) LabelLoads();
   reader_ = std::jthread([this](std::stop_token stop) { Read(stop); });
 }
 
 WeightStream::~WeightStream() = default;  // of jthread: requests the stop and joins
+
+void WeightStream::LabelLoads() {
+  trace_row_ = trace_->AddRow(fmt::format("weights of {}", trace_->phase()));
+  wait_label_ = trace_->AddLabel({.category = "wait", .name = "weights"});
+  for (const Target& target : targets_) {
+    load_labels_.push_back(
+        trace_->AddLabel({.category = "read",
+                          .name = target.entry->name,
+                          .args = {{"bytes", std::to_string(target.entry->num_bytes)}}}));
+  }
+}
 
 Status WeightStream::Wait(int step, std::stop_token stop) {
   std::unique_lock lock(mutex_);
@@ -35,6 +48,7 @@ Status WeightStream::Wait(int step, std::stop_token stop) {
   const int64_t needed = run * num_loads() + plan_.num_loads_before[static_cast<size_t>(step)];
   const auto is_there = [&] { return num_loads_done_ >= needed; };
   if (is_there()) return {};
+  const TraceSpan span(trace_, wait_label_);
   const Stopwatch watch;
   changed_.wait(lock, stop, [&] { return is_there() || !error_.ok(); });
   stalled_s_ += watch.seconds();
@@ -64,7 +78,7 @@ void WeightStream::Read(std::stop_token stop) {
     for (size_t i = 0; i < targets_.size(); ++i) {
       const bool is_read = !plan_.loads[i].resident || (run == 0 && !begins_with_residents_);
       if (!MayBegin(run, plan_.loads[i], stop)) return;
-      Status status = is_read ? Load(targets_[i], stop) : Status();
+      Status status = is_read ? Load(i, stop) : Status();
       const std::lock_guard lock(mutex_);
       if (status.ok()) {
         ++num_loads_done_;
@@ -87,7 +101,9 @@ bool WeightStream::MayBegin(int64_t run, const TransferPlan::Load& load, std::st
   });
 }
 
-Status WeightStream::Load(const Target& target, std::stop_token stop) {
+Status WeightStream::Load(size_t load, std::stop_token stop) {
+  const TraceSpan span(trace_, trace_ != nullptr ? load_labels_[load] : 0, trace_row_);
+  const Target& target = targets_[load];
   if (target.is_staged) return LoadStaged(target, stop);
   const TensorEntry& entry = *target.entry;
   std::byte* page = target.data - entry.offset % static_cast<uint64_t>(kPageBytes);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "base/trace.h"
 #include "formats/tensor_file.h"
 #include "memory/transfers.h"
 
@@ -33,9 +34,9 @@ class WeightStream {
   static constexpr int64_t kStagingBytes = (256 << 10) + 2 * kPageBytes;
 
   // Starts reading at once. Everything given outlives the stream; targets are one a load.
-  // has_residents: they need not be read.
+  // has_residents: they need not be read. With a trace the reader has a row, with a span each load.
   WeightStream(const TensorFile& file, const TransferPlan& plan, std::span<const Target> targets,
-               std::span<std::byte> staging, bool has_residents);
+               std::span<std::byte> staging, bool has_residents, Trace* trace = nullptr);
   ~WeightStream();  // ends the reader after the piece it is at (File::ReadPages)
 
   // Called by one thread before and after each step, in the order of steps, run after run. Wait
@@ -50,8 +51,9 @@ class WeightStream {
 
  private:
   void Read(std::stop_token stop);
+  void LabelLoads();
   bool MayBegin(int64_t run, const TransferPlan::Load& load, std::stop_token stop);
-  Status Load(const Target& target, std::stop_token stop);
+  Status Load(size_t load, std::stop_token stop);
   Status LoadStaged(const Target& target, std::stop_token stop);
   int64_t num_loads() const { return static_cast<int64_t>(targets_.size()); }
 
@@ -61,6 +63,11 @@ class WeightStream {
   const std::span<std::byte> staging_;
   const bool begins_with_residents_;
   double stalled_s_ = 0;
+
+  Trace* const trace_;
+  Trace::Row trace_row_ = 0;
+  std::vector<Trace::Label> load_labels_;  // with a trace
+  Trace::Label wait_label_ = 0;
 
   mutable std::mutex mutex_;
   std::condition_variable_any changed_;

@@ -61,7 +61,7 @@ TEST(JobAllocations, CountSeesMallocNewAndAlignedNew) {
 }
 
 // Allocations between the end of the first step and the end of the last.
-int64_t CountInSampling(JobRequest request) {
+int64_t CountInSampling(JobRequest request, Trace* trace = nullptr) {
   request.prompt = "a red house";
   request.models = {.models_dir = INGOT_SOURCE_DIR "/demo/models"};
   request.width = request.height = 64;
@@ -70,6 +70,7 @@ int64_t CountInSampling(JobRequest request) {
   const Result<Job> job = ResolveJob(request);
   const auto device = OpenCpuDevice({.num_threads = 3, .target = {}});
   INGOT_CHECK(job.ok() && device.ok());
+  (*device)->set_trace(trace);
   Result<FluxPipeline> pipeline = FluxPipeline::Prepare(*job, **device);
   INGOT_CHECK(pipeline.ok() && pipeline->FitTo(**device, int64_t{1} << 40).ok());
   int64_t first = 0, last = 0;
@@ -95,6 +96,12 @@ TEST(JobAllocations, StepsOfEverySamplerAllocateNothing) {
 
 TEST(JobAllocations, StepsWithGuidanceAllocateNothing) {
   EXPECT_EQ(CountInSampling({.negative_prompt = "a tree", .cfg_scale = 3.0}), 0);
+}
+
+TEST(JobAllocations, StepsWithATraceAllocateNothing) {
+  Trace trace;
+  EXPECT_EQ(CountInSampling({}, &trace), 0);
+  EXPECT_GT(trace.Spans().size(), 0u);
 }
 
 }  // namespace

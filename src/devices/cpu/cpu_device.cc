@@ -119,6 +119,10 @@ class CpuDevice final : public Device {
   bool AcceptsStrips(const op::Op& op) const override;
   int64_t WorkspaceBytes(const OpSignature& signature) const override;
   Status Run(const OpCall& call, std::stop_token stop) override;
+  void set_trace(Trace* trace) override {
+    Device::set_trace(trace);
+    pool_.set_trace(trace);
+  }
 
  private:
   const CpuKernels kernels_;

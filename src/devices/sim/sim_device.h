@@ -57,6 +57,10 @@ class SimDevice final : public Device, public CopyEngine {
     return compute_.WorkspaceBytes(signature);
   }
   Status Run(const OpCall& call, std::stop_token stop) override;
+  void set_trace(Trace* trace) override {
+    Device::set_trace(trace);
+    compute_.set_trace(trace);
+  }
 
   int64_t FreeBytes() const override;
   double LinkBytesPerSecond() const override { return options_.link_bytes_per_s; }
