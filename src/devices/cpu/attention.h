@@ -34,7 +34,6 @@ void Run(const op::Attention& op, const OpCall& call, ThreadPool& pool);
 int64_t WorkspaceBytes(const op::Attention& op, const OpSignature& signature, size_t num_threads);
 
 inline bool AcceptsRuns(const op::Attention&, int input_idx) { return input_idx < 3; }
-// A block of queries is packed before its output is written; keys and values are packed before.
-inline int AliasOf(const op::Attention&) { return 0; }
+inline int AliasOf(const op::Attention&) { return -1; }
 
 }  // namespace ingot::cpu
