@@ -324,7 +324,7 @@ class Faults(JobsTest):
         host.kill()
         host = self.host(worker=MORTAL)
         self.assertLessEqual(set(accepted), {row["id"] for row in host("list")})
-        host("interrupt")
+        host.until(lambda: host("interrupt"), lambda ran: ran)
         for job in accepted:
             self.assertEqual(host.wait(job)["state"], "done")
 
