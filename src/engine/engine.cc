@@ -118,6 +118,11 @@ Result<Plan> Engine::PlanJob(const Job& job, const BudgetFlags& flags) const {
   return pipeline.plan();
 }
 
+Result<int64_t> Engine::LeastBytes(const Job& job) const {
+  INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, FluxPipeline::Prepare(job, *device_));
+  return pipeline.least_bytes();
+}
+
 Result<JobResult> Engine::Run(const Job& job, const RunOptions& options) {
   if (options.trace_path.empty()) return RunJob(job, options);
   INGOT_RETURN_IF_ERROR(CheckWritable(options.trace_path));
