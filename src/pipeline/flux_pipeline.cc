@@ -466,7 +466,8 @@ Status FluxPipeline::SamplePictures(Device& device, std::vector<Conditioning>& c
                                           .num_steps = job_.batch * num_steps});
                               }
                               return {};
-                            }};
+                            },
+                            .eta = job_.eta};
     INGOT_RETURN_IF_ERROR(Sample(*job_.sampler, run));
     INGOT_RETURN_IF_ERROR(CheckFinite(x, "sampling", job_.models.flux));
   }
