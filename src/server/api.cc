@@ -1,7 +1,5 @@
 #include "server/api.h"
 
-#include <array>
-
 #include "base/base64.h"
 #include "base/file.h"
 #include "server/routes.h"
@@ -11,17 +9,6 @@ namespace ingot::server {
 namespace {
 
 constexpr size_t kMaxPictureBytes = size_t{1} << 30;  // of a file in the history
-
-constexpr std::array<std::pair<std::string_view, StatusCode>, 8> kCodes = {{
-    {"InvalidArgument", StatusCode::kInvalidArgument},
-    {"NotFound", StatusCode::kNotFound},
-    {"Corruption", StatusCode::kCorruption},
-    {"Unsupported", StatusCode::kUnsupported},
-    {"NotFinite", StatusCode::kNotFinite},
-    {"OutOfBudget", StatusCode::kOutOfBudget},
-    {"Cancelled", StatusCode::kCancelled},
-    {"Unavailable", StatusCode::kUnavailable},
-}};
 
 }  // namespace
 
@@ -48,9 +35,8 @@ void SubmitAndAnswer(const ApiPtr& api, const Submission& submission, const Resp
 }
 
 Status ErrorOf(const JobRow& job) {
-  for (const auto& [name, code] : kCodes) {
-    if (job.error_code == name) return {code, job.error};
-  }
+  const std::optional<StatusCode> code = FindStatusCode(job.error_code);
+  if (code && *code != StatusCode::kOk) return {*code, job.error};
   return Corruption("job {}: {}", job.id, job.error.empty() ? Name(job.state) : job.error);
 }
 

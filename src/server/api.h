@@ -31,11 +31,11 @@ struct Api {
 };
 using ApiPtr = std::shared_ptr<Api>;
 
-void AddSdapiRoutes(Router& router, const ApiPtr& api);      // generation, options, lists
-void AddProgressRoutes(Router& router, const ApiPtr& api);   // /sdapi/v1/progress, /internal
-void AddControlnetRoutes(Router& router);                    // /controlnet: nothing yet, truly
-void AddIngotRoutes(Router& router, const ApiPtr& api);      // /ingot/v1
-void AddOpenaiRoutes(Router& router, const ApiPtr& api);     // /v1
+void AddSdapiRoutes(Router& router, const ApiPtr& api);     // generation, options, lists
+void AddProgressRoutes(Router& router, const ApiPtr& api);  // /sdapi/v1/progress, /internal
+void AddControlnetRoutes(Router& router);                   // /controlnet: nothing yet, truly
+void AddIngotRoutes(Router& router, const ApiPtr& api);     // /ingot/v1
+void AddOpenaiRoutes(Router& router, const ApiPtr& api);    // /v1
 
 // How a door answers for a job it has let in.
 struct Door {

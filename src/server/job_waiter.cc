@@ -1,18 +1,13 @@
 #include "server/job_waiter.h"
 
-#include <algorithm>
 #include <utility>
 #include <vector>
 
 namespace ingot::server {
-namespace {
 
 bool EndsJob(std::string_view event) {
   return event == "done" || event == "failed" || event == "cancelled" || event == "quarantined";
 }
-
-}  // namespace
-
 JobWaiter::JobWaiter(JobService& jobs) : jobs_(jobs) {
   subscription_ = jobs_.Subscribe("", 0, [this](const JobEvent& event) {
     if (EndsJob(event.type)) Post([this, id = event.job_id] { Finish(id); });

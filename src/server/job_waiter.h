@@ -15,6 +15,9 @@
 
 namespace ingot::server {
 
+// "done", "failed", "cancelled", "quarantined".
+bool EndsJob(std::string_view event);
+
 // Thread-safe.
 class JobWaiter {
  public:

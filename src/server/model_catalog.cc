@@ -1,10 +1,11 @@
 #include "server/model_catalog.h"
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <utility>
 
-#include "server/text.h"
+#include "server/http.h"
 
 namespace ingot::server {
 namespace {
@@ -58,7 +59,7 @@ bool IsNamed(const ModelFileInfo& file, const std::string& name) {
   const std::string plain = WithoutHash(name);
   for (const std::string& alias : {file.title, file.name, file.model_name, file.path,
                                    path.filename().string(), path.stem().string()}) {
-    if (SameText(alias, name) || SameText(alias, plain)) return true;
+    if (EqualsIgnoringCase(alias, name) || EqualsIgnoringCase(alias, plain)) return true;
   }
   return !file.sha256.empty() && (name == file.sha256 || name == file.sha256.substr(0, 10));
 }
@@ -99,7 +100,7 @@ Result<ModelFileInfo> ModelCatalog::Find(std::string_view name, std::string_view
 }
 
 Result<ModelFileInfo> ModelCatalog::FindModule(std::string_view name, std::string_view field) {
-  return FindOf(name, field, std::nullopt);
+  return FindOf(name.substr(name.find_last_of("/\\") + 1), field, std::nullopt);
 }
 
 Result<ModelFileInfo> ModelCatalog::FindOf(std::string_view name, std::string_view field,

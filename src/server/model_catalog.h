@@ -37,7 +37,7 @@ class ModelCatalog {
   // SHA-256, in any case. A name that is not known is looked for once more on the disk; kNotFound
   // lists what is there. `field` stands in errors.
   Result<ModelFileInfo> Find(std::string_view name, std::string_view field, ModelKind kind);
-  // A file of any kind (Forge's additional modules).
+  // A file of any kind (Forge's additional modules); of a path its last part counts.
   Result<ModelFileInfo> FindModule(std::string_view name, std::string_view field);
 
  private:

@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "server/http.h"
 #include "server/text.h"
 
 namespace ingot::server {
@@ -104,7 +105,8 @@ std::optional<double> NumberOf(const Json& value) {
 
 bool IsOneOf(const Json& value, std::initializer_list<std::string_view> texts) {
   for (std::string_view text : texts) {
-    if (value.is_string() && SameText(value.get_ref<const std::string&>(), text)) return true;
+    if (value.is_string() && EqualsIgnoringCase(value.get_ref<const std::string&>(), text))
+      return true;
   }
   return false;
 }
@@ -166,11 +168,13 @@ bool SameValue(const Json& a, const Json& b) {
     const auto text = [](const Json& value) {
       return value.is_string() ? Lower(value.get<std::string>()) : Dump(value);
     };
-    return text(a) == text(b) || (a.is_number() && (a != 0) == b) || (b.is_number() && (b != 0) == a);
+    return text(a) == text(b) || (a.is_number() && (a != 0) == b) ||
+           (b.is_number() && (b != 0) == a);
   }
   const std::optional<double> x = NumberOf(a), y = NumberOf(b);
   if (x && y) return std::abs(*x - *y) < 1e-9;
-  return a.is_string() && b.is_string() && SameText(a.get<std::string>(), b.get<std::string>());
+  return a.is_string() && b.is_string() &&
+         EqualsIgnoringCase(a.get<std::string>(), b.get<std::string>());
 }
 
 Status CheckOption(std::string_view name, const Json& value, std::string_view field,
@@ -220,9 +224,8 @@ Status OptionStore::Set(const Json& changes) {
     if (name == "sd_model_checkpoint" && value == "") {
       kept.erase(name);
     } else if (name == "sd_model_checkpoint") {
-      INGOT_ASSIGN_OR_RETURN(
-          const ModelFileInfo file,
-          models_.Find(value.get<std::string>(), name, ModelKind::kDiffusion));
+      INGOT_ASSIGN_OR_RETURN(const ModelFileInfo file,
+                             models_.Find(value.get<std::string>(), name, ModelKind::kDiffusion));
       kept[name] = file.name;
     }
   }

@@ -30,13 +30,13 @@ std::string FileName(const JobRow& job, const char* part) {
   return path.is_string() ? std::filesystem::path(path.get<std::string>()).filename().string() : "";
 }
 
-Json Request(const JobRow& job) {
+Json RequestOf(const JobRow& job) {
   const Json request = Find(job.door_state, "request");
   return request.is_object() ? request : Json::object();
 }
 
 Json Given(const JobRow& job, const char* key, Json otherwise) {
-  const Json value = Find(Request(job), key);
+  const Json value = Find(RequestOf(job), key);
   return value.is_null() ? otherwise : value;
 }
 
@@ -62,10 +62,9 @@ Json InfoOf(const JobRow& job) {
   for (size_t i = 0; i < NumPictures(job); ++i) {
     infotexts.push_back(Find(job.record["images"][i], "infotext"));
   }
-  const Infotext text =
-      ParseInfotext(infotexts.empty() ? "" : infotexts[0].is_string()
-                                                 ? infotexts[0].get<std::string>()
-                                                 : "");
+  const Infotext text = ParseInfotext(infotexts.empty()          ? ""
+                                      : infotexts[0].is_string() ? infotexts[0].get<std::string>()
+                                                                 : "");
   const auto text_or_null = [](std::string_view value) {
     return value.empty() ? Json() : Json(value);
   };
@@ -110,18 +109,21 @@ Json InfoOf(const JobRow& job) {
 }
 
 Json ParametersOf(const JobRow& job) {
-  const Json request = Request(job);
+  const Json request = RequestOf(job);
   Json parameters = Json::object();
   for (const Field& field : Txt2ImgSchema().fields) {
     const Json given = Find(request, field.name.c_str());
     parameters[field.name] = given.is_null() ? field.default_value : given;
   }
-  const std::pair<const char*, const char*> kResolved[] = {
-      {"prompt", "prompt"},   {"negative_prompt", "negative_prompt"},
-      {"steps", "steps"},     {"cfg_scale", "cfg"},
-      {"width", "width"},     {"height", "height"},
-      {"sampler_name", "sampler"}, {"scheduler", "scheduler"},
-      {"distilled_cfg_scale", "guidance"}};
+  const std::pair<const char*, const char*> kResolved[] = {{"prompt", "prompt"},
+                                                           {"negative_prompt", "negative_prompt"},
+                                                           {"steps", "steps"},
+                                                           {"cfg_scale", "cfg"},
+                                                           {"width", "width"},
+                                                           {"height", "height"},
+                                                           {"sampler_name", "sampler"},
+                                                           {"scheduler", "scheduler"},
+                                                           {"distilled_cfg_scale", "guidance"}};
   for (const auto& [name, key] : kResolved) {
     const Json& given = parameters[name];
     const bool is_placeholder = given.is_null() || given == "" || (given.is_number() && given <= 0);

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "server/http.h"
 #include "server/infotext.h"
 #include "server/options.h"
 #include "server/text.h"
@@ -77,7 +78,7 @@ bool IsHarmless(const std::string& script, const Json& args) {
 
 Status CheckScripts(const Json& values) {
   const std::string script = TextOf(values, "script_name");
-  if (!script.empty() && !SameText(script, "None")) {
+  if (!script.empty() && !EqualsIgnoringCase(script, "None")) {
     return InvalidArgument("script_name: Script '{}' not found", script.substr(0, 200));
   }
   const auto scripts = values.find("alwayson_scripts");
@@ -135,7 +136,7 @@ Status CheckFeatures(const Json& values) {
     return NotThereYet("seed_resize_from_w", "noise of another size");
   }
   const std::string refiner = TextOf(values, "refiner_checkpoint");
-  if (!refiner.empty() && !SameText(refiner, "None")) {
+  if (!refiner.empty() && !EqualsIgnoringCase(refiner, "None")) {
     return NotThereYet("refiner_checkpoint", "a refiner");
   }
   if (NumberOf(values, "s_churn").value_or(0) != 0) return NotThereYet("s_churn", "churn");
@@ -177,8 +178,8 @@ Status SetModels(const Json& options, ModelCatalog& models, Json& job) {
   Json files = Json::object();
   const std::string checkpoint = TextOf(options, "sd_model_checkpoint");
   if (!checkpoint.empty()) {
-    INGOT_ASSIGN_OR_RETURN(const ModelFileInfo file, models.Find(checkpoint, "sd_model_checkpoint",
-                                                                 ModelKind::kDiffusion));
+    INGOT_ASSIGN_OR_RETURN(const ModelFileInfo file,
+                           models.Find(checkpoint, "sd_model_checkpoint", ModelKind::kDiffusion));
     files["diffusion"] = file.path;
   }
   Json modules = options.value("forge_additional_modules", Json::array());
@@ -186,8 +187,8 @@ Status SetModels(const Json& options, ModelCatalog& models, Json& job) {
   modules.insert(modules.begin(), options.value("sd_vae", Json()));
   for (const Json& module : modules) {
     const std::string name = module.is_string() ? module.get<std::string>() : "";
-    if (name.empty() || SameText(name, "Automatic") || SameText(name, "None") ||
-        SameText(name, "Use same choices")) {
+    if (name.empty() || EqualsIgnoringCase(name, "Automatic") || EqualsIgnoringCase(name, "None") ||
+        EqualsIgnoringCase(name, "Use same choices")) {
       continue;
     }
     INGOT_ASSIGN_OR_RETURN(const ModelFileInfo file,
@@ -203,7 +204,7 @@ Status SetModels(const Json& options, ModelCatalog& models, Json& job) {
 // "GPU" is A1111's CUDA generator, which NV is an implementation of: exact where CUDA itself does
 // not depend on the card.
 std::string RngOf(const Json& options) {
-  return SameText(TextOf(options, "randn_source"), "CPU") ? "cpu" : "nv";
+  return EqualsIgnoringCase(TextOf(options, "randn_source"), "CPU") ? "cpu" : "nv";
 }
 
 // The number of pictures, of fields that may be 0.
@@ -351,7 +352,7 @@ const Schema& Txt2ImgSchema() {
 Result<SamplerChoice> ChooseSampler(std::string_view sampler, std::string_view scheduler) {
   SamplerChoice choice{std::string(Trim(sampler)), std::string(Trim(scheduler))};
   if (!choice.sampler.empty() && !FindSampler(choice.sampler).ok()) SplitScheduler(choice);
-  if (SameText(choice.scheduler, "Automatic")) choice.scheduler.clear();
+  if (EqualsIgnoringCase(choice.scheduler, "Automatic")) choice.scheduler.clear();
   if (!choice.sampler.empty()) {
     const Result<const Sampler*> found = FindSampler(choice.sampler);
     if (!found.ok()) {
@@ -393,14 +394,15 @@ Status CheckPrompt(std::string_view prompt, std::string_view field) {
       const bool is_edit =
           !when.empty() && when.find_first_not_of("0123456789.") == std::string_view::npos;
       if (is_edit || inside.find('|') != std::string_view::npos) {
-        return NotThereYet(field,
-                           fmt::format("prompt editing, '[{}]',", inside.substr(0, 100)));
+        return NotThereYet(field, fmt::format("prompt editing, '[{}]',", inside.substr(0, 100)));
       }
     }
   }
   for (size_t at = prompt.find("AND"); at != std::string_view::npos;
        at = prompt.find("AND", at + 1)) {
-    const auto is_space = [&](size_t i) { return i < prompt.size() && Trim(prompt.substr(i, 1)).empty(); };
+    const auto is_space = [&](size_t i) {
+      return i < prompt.size() && Trim(prompt.substr(i, 1)).empty();
+    };
     if (at > 0 && is_space(at - 1) && is_space(at + 3)) {
       return NotThereYet(field, "'AND' between prompts (write 'and' for the word)");
     }

@@ -31,38 +31,37 @@ void AddList(Router& router, std::string name, std::string summary,
 // Actions answer {}: clients touch properties of what they get.
 void AddAction(Router& router, std::string name, std::string summary,
                std::function<Status()> action) {
-  router.Add(Post(std::move(name), std::move(summary),
-                  [action = std::move(action)](const Request&, const Json&,
-                                               const ResponderPtr& responder) {
-                    const Status status = action();
-                    responder->Send(status.ok() ? JsonResponse(Json::object())
-                                                : ErrorResponse(status));
-                  }));
+  router.Add(Post(
+      std::move(name), std::move(summary),
+      [action = std::move(action)](const Request&, const Json&, const ResponderPtr& responder) {
+        const Status status = action();
+        responder->Send(status.ok() ? JsonResponse(Json::object()) : ErrorResponse(status));
+      }));
 }
 
 void AddRefusal(Router& router, std::string name, std::string what) {
-  Route route = Post(name, "Refused: " + what + " is not there yet",
-                     [name, what](const Request&, const Json&, const ResponderPtr& responder) {
-                       responder->Send(ErrorResponse(
-                           InvalidArgument("{}: {} is not there yet", name, what)));
-                     });
+  Route route =
+      Post(name, "Refused: " + what + " is not there yet",
+           [name, what](const Request&, const Json&, const ResponderPtr& responder) {
+             responder->Send(ErrorResponse(InvalidArgument("{}: {} is not there yet", name, what)));
+           });
   route.may_block = false;
   router.Add(std::move(route));
 }
 
 void AddGeneration(Router& router, const ApiPtr& api) {
-  Route txt2img = Post(
-      "txt2img", "A picture from text; answers when it is there",
-      [api](const Request& request, const Json& body, const ResponderPtr& responder) {
-        const auto refuse = [](const Status& status) { return ErrorResponse(status, 422); };
-        const Result<Json> options = api->options.All();
-        if (!options.ok()) return responder->Send(refuse(options.status()));
-        Result<Submission> submission = SubmissionFromTxt2Img(body, *options, api->models);
-        if (!submission.ok()) return responder->Send(refuse(submission.status()));
-        submission->client = request.client;
-        submission->idempotency_key = request.header("Idempotency-Key");
-        SubmitAndAnswer(api, *submission, responder, {Txt2ImgAnswer, refuse});
-      });
+  Route txt2img =
+      Post("txt2img", "A picture from text; answers when it is there",
+           [api](const Request& request, const Json& body, const ResponderPtr& responder) {
+             const auto refuse = [](const Status& status) { return ErrorResponse(status, 422); };
+             const Result<Json> options = api->options.All();
+             if (!options.ok()) return responder->Send(refuse(options.status()));
+             Result<Submission> submission = SubmissionFromTxt2Img(body, *options, api->models);
+             if (!submission.ok()) return responder->Send(refuse(submission.status()));
+             submission->client = request.client;
+             submission->idempotency_key = request.header("Idempotency-Key");
+             SubmitAndAnswer(api, *submission, responder, {Txt2ImgAnswer, refuse});
+           });
   txt2img.body = Txt2ImgSchema();
   router.Add(std::move(txt2img));
   AddRefusal(router, "img2img", "a picture from pictures");
@@ -81,12 +80,12 @@ void AddGeneration(Router& router, const ApiPtr& api) {
 
 void AddOptions(Router& router, const ApiPtr& api) {
   AddList(router, "options", "All options", [api] { return api->options.All(); });
-  Route post = Post("options", "Keeps options for later jobs; all or none of them",
-                    [api](const Request&, const Json& body, const ResponderPtr& responder) {
-                      const Status status = api->options.Set(body);
-                      responder->Send(status.ok() ? JsonResponse(Json::object())
-                                                  : ErrorResponse(status, 422));
-                    });
+  Route post = Post(
+      "options", "Keeps options for later jobs; all or none of them",
+      [api](const Request&, const Json& body, const ResponderPtr& responder) {
+        const Status status = api->options.Set(body);
+        responder->Send(status.ok() ? JsonResponse(Json::object()) : ErrorResponse(status, 422));
+      });
   post.body = Schema{.name = "Options"};
   for (const Option& option : AllOptions()) {
     post.body->fields.push_back({.name = std::string(option.name)});
@@ -116,21 +115,22 @@ Json SamplerList() {
 }
 
 Json SchedulerList() {
-  Json list = Json::array(
-      {{{"name", "automatic"},
-        {"label", "Automatic"},
-        {"aliases", nullptr},
-        {"default_rho", -1},
-        {"need_inner_model", false}}});
+  Json list = Json::array({{{"name", "automatic"},
+                            {"label", "Automatic"},
+                            {"aliases", nullptr},
+                            {"default_rho", -1},
+                            {"need_inner_model", false}}});
   for (const Scheduler& scheduler : Schedulers()) {
     const bool has_rho = scheduler.name == "karras" || scheduler.name == "polyexponential";
-    const bool is_free = has_rho || scheduler.name == "exponential" || scheduler.name == "kl_optimal";
-    list.push_back(
-        {{"name", scheduler.name},
-         {"label", scheduler.label},
-         {"aliases", scheduler.alias.empty() ? Json() : Json::array({scheduler.alias})},
-         {"default_rho", !has_rho ? -1 : scheduler.name == "karras" ? 7 : 1},
-         {"need_inner_model", !is_free}});
+    const bool is_free =
+        has_rho || scheduler.name == "exponential" || scheduler.name == "kl_optimal";
+    list.push_back({{"name", scheduler.name},
+                    {"label", scheduler.label},
+                    {"aliases", scheduler.alias.empty() ? Json() : Json::array({scheduler.alias})},
+                    {"default_rho", !has_rho                     ? -1
+                                    : scheduler.name == "karras" ? 7
+                                                                 : 1},
+                    {"need_inner_model", !is_free}});
   }
   return list;
 }
@@ -171,8 +171,7 @@ void AddLists(Router& router, const ApiPtr& api) {
           []() -> Result<Json> { return SamplerList(); });
   AddList(router, "schedulers", "Schedulers", []() -> Result<Json> { return SchedulerList(); });
   AddList(router, "sd-models", "Diffusion models", [api] { return ModelList(api); });
-  AddList(router, "sd-vae", "VAE files",
-          [api] { return ModuleList(api, {ModelKind::kVae}); });
+  AddList(router, "sd-vae", "VAE files", [api] { return ModuleList(api, {ModelKind::kVae}); });
   AddList(router, "sd-modules", "VAE and text encoder files", [api] {
     return ModuleList(api, {ModelKind::kVae, ModelKind::kClip, ModelKind::kT5});
   });
@@ -208,18 +207,16 @@ Result<Json> MemoryJson(JobService& jobs) {
   const ServiceState state = jobs.State();
   const int64_t used = own.resident_bytes + state.worker_rss_bytes + state.planner_rss_bytes;
   const int64_t free = std::max<int64_t>(0, usable.num_bytes - own.resident_bytes);
-  return Json{{"ram",
-               {{"free", free},
-                {"used", used},
-                {"total", free + used},
-                {"limited_by", usable.limited_by}}},
-              {"cuda", {{"error", "no GPU is used"}}},
-              {"ingot",
-               {{"server", own.resident_bytes},
-                {"worker", state.worker_rss_bytes},
-                {"planner", state.planner_rss_bytes},
-                {"budget", state.memory_bytes},
-                {"budget_limited_by", state.memory_limited_by}}}};
+  return Json{
+      {"ram",
+       {{"free", free}, {"used", used}, {"total", free + used}, {"limited_by", usable.limited_by}}},
+      {"cuda", {{"error", "no GPU is used"}}},
+      {"ingot",
+       {{"server", own.resident_bytes},
+        {"worker", state.worker_rss_bytes},
+        {"planner", state.planner_rss_bytes},
+        {"budget", state.memory_bytes},
+        {"budget_limited_by", state.memory_limited_by}}}};
 }
 
 void AddMemory(Router& router, const ApiPtr& api) {
@@ -253,14 +250,14 @@ Result<Json> PngInfoJson(const Json& body) {
 }
 
 void AddPngInfo(Router& router) {
-  Route route = Post("png-info", "The text in a PNG, and its fields",
-                     [](const Request&, const Json& body, const ResponderPtr& responder) {
-                       const Result<Json> json = PngInfoJson(body);
-                       responder->Send(json.ok() ? JsonResponse(*json)
-                                                 : ErrorResponse(Status(
-                                                       StatusCode::kInvalidArgument,
-                                                       json.status().message())));
-                     });
+  Route route =
+      Post("png-info", "The text in a PNG, and its fields",
+           [](const Request&, const Json& body, const ResponderPtr& responder) {
+             const Result<Json> json = PngInfoJson(body);
+             responder->Send(json.ok() ? JsonResponse(*json)
+                                       : ErrorResponse(Status(StatusCode::kInvalidArgument,
+                                                              json.status().message())));
+           });
   route.body = Schema{.name = "PngInfoRequest",
                       .fields = {{.name = "image",
                                   .type = FieldType::kString,

@@ -1,7 +1,6 @@
-// Small text: case, ends, lists.
+// Small text: case and ends.
 #pragma once
 
-#include <algorithm>
 #include <string>
 #include <string_view>
 
@@ -14,8 +13,6 @@ inline std::string Lower(std::string_view text) {
   }
   return lower;
 }
-
-inline bool SameText(std::string_view a, std::string_view b) { return Lower(a) == Lower(b); }
 
 inline std::string_view Trim(std::string_view text) {
   constexpr std::string_view kSpace = " \t\r\n";
