@@ -98,7 +98,7 @@ void SplitScheduler(SamplerChoice& choice) {
   const std::string whole = Lower(choice.sampler);
   for (const Scheduler& scheduler : Schedulers()) {
     for (std::string_view name : {scheduler.label, scheduler.name, scheduler.alias}) {
-      const std::string end = " " + Lower(name);
+      const std::string end = Lower(fmt::format(" {}", name));
       if (name.empty() || !whole.ends_with(end)) continue;
       const std::string sampler = choice.sampler.substr(0, whole.size() - end.size());
       if (FindSampler(sampler).ok()) {

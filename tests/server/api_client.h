@@ -7,7 +7,7 @@
 #include <mutex>
 
 #include "server/routes.h"
-#include "tests/server/fake_job_service.h"
+#include "server/fake_job_service.h"
 
 namespace ingot::server {
 
@@ -62,7 +62,7 @@ class Answered : public Responder {
   }
   Response Wait() {
     std::unique_lock lock(mutex_);
-    EXPECT_TRUE(changed_.wait_for(lock, std::chrono::seconds(10), [&] { return response_; }));
+    EXPECT_TRUE(changed_.wait_for(lock, std::chrono::seconds(10), [&] { return response_.has_value(); }));
     return response_.value_or(Response{.status = 0, .body = "null"});
   }
   void WaitForClose() {

@@ -1,4 +1,4 @@
-#include "tests/server/api_client.h"
+#include "server/api_client.h"
 
 namespace ingot::server {
 namespace {

@@ -2,7 +2,7 @@
 
 #include "base/base64.h"
 #include "formats/png.h"
-#include "tests/server/api_client.h"
+#include "server/api_client.h"
 
 namespace ingot::server {
 
@@ -157,29 +157,28 @@ TEST(Sdapi, ProgressIsZeroWhenNothingIsQueuedOrRuns) {
 
 TEST(Internal, ATaskIsFollowedByItsForcedId) {
   ApiClient client;
-  const auto waiting =
-      client.Begin("POST", "/sdapi/v1/txt2img", R"({"prompt":"p","force_task_id":"task(a)"
-})");
+  const auto waiting = client.Begin("POST", "/sdapi/v1/txt2img",
+                                    R"json({"prompt":"p","force_task_id":"task(a)"})json");
   client.jobs.state.num_queued = 1;
-EXPECT_EQ(client.Get("/internal/pending-tasks"), (Json{{"size", 1}, {"tasks", {"task(a)"}}}));
-const Json ask = {{"id_task", "task(a)"}, {"id_live_preview", -1}, {"live_preview", true}};
-EXPECT_EQ(Json::parse(client.Ask("POST", "/internal/progress", ask).body)["textinfo"],
-          "In queue: 1/1");
-client.jobs.SetState("job1", JobState::kRunning);
-client.jobs.state.running = RunningJob{.id = "job1",
-                                       .phase = "sampling",
-                                       .step = 1,
-                                       .num_steps = 4,
-                                       .preview_png = "png",
-                                       .preview_step = 1};
-const Json active = Json::parse(client.Ask("POST", "/internal/progress", ask).body);
-EXPECT_EQ(active["active"], true);
-EXPECT_EQ(active["progress"], 0.25);
-EXPECT_EQ(active["live_preview"], "data:image/png;base64,cG5n");
-client.jobs.state = {};
-client.jobs.Finish("job1", JobState::kDone, {TestPicture()});
-EXPECT_EQ(Json::parse(client.Ask("POST", "/internal/progress", ask).body)["completed"], true);
-(void)waiting->Wait();
+  EXPECT_EQ(client.Get("/internal/pending-tasks"), (Json{{"size", 1}, {"tasks", {"task(a)"}}}));
+  const Json ask = {{"id_task", "task(a)"}, {"id_live_preview", -1}, {"live_preview", true}};
+  EXPECT_EQ(Json::parse(client.Ask("POST", "/internal/progress", ask).body)["textinfo"],
+            "In queue: 1/1");
+  client.jobs.SetState("job1", JobState::kRunning);
+  client.jobs.state.running = RunningJob{.id = "job1",
+                                         .phase = "sampling",
+                                         .step = 1,
+                                         .num_steps = 4,
+                                         .preview_png = "png",
+                                         .preview_step = 1};
+  const Json active = Json::parse(client.Ask("POST", "/internal/progress", ask).body);
+  EXPECT_EQ(active["active"], true);
+  EXPECT_EQ(active["progress"], 0.25);
+  EXPECT_EQ(active["live_preview"], "data:image/png;base64,cG5n");
+  client.jobs.state = {};
+  client.jobs.Finish("job1", JobState::kDone, {TestPicture()});
+  EXPECT_EQ(Json::parse(client.Ask("POST", "/internal/progress", ask).body)["completed"], true);
+  (void)waiting->Wait();
 }
 
 TEST(PngInfo, GivesTextAndFields) {

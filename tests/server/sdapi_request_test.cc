@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "server/fake_job_service.h"
 #include "server/options.h"
-#include "tests/server/fake_job_service.h"
 
 namespace ingot::server {
 namespace {
