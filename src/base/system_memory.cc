@@ -73,12 +73,16 @@ struct CgroupFiles {
   std::array<const char*, 2> limits;
   const char* usage;
   std::array<const char*, 2> page_cache;  // fields of memory.stat
+  const char* events;                     // holds a line "oom_kill N"
 };
 constexpr CgroupFiles kVersion1 = {{"memory.limit_in_bytes", "memory.limit_in_bytes"},
                                    "memory.usage_in_bytes",
-                                   {"total_active_file", "total_inactive_file"}};
-constexpr CgroupFiles kVersion2 = {
-    {"memory.max", "memory.high"}, "memory.current", {"active_file", "inactive_file"}};
+                                   {"total_active_file", "total_inactive_file"},
+                                   "memory.oom_control"};
+constexpr CgroupFiles kVersion2 = {{"memory.max", "memory.high"},
+                                   "memory.current",
+                                   {"active_file", "inactive_file"},
+                                   "memory.events"};
 
 // Where a hierarchy of cgroups is mounted, and the cgroup of this process in it.
 struct Hierarchy {
@@ -185,6 +189,20 @@ Status ResetPeakMemory(const fs::path& root) {
   std::ofstream file(path);
   if (file << "5" << std::flush) return {};
   return Unavailable("{}: expected to take a 5, found that it cannot be written", path.string());
+}
+
+int64_t CountOutOfMemoryKills(const fs::path& root) {
+  const std::string cgroups = ReadVirtualFile(root / "proc/self/cgroup").value_or("");
+  const std::string mounts = ReadVirtualFile(root / "proc/self/mountinfo").value_or("");
+  for (const std::string& line : Split(mounts, '\n')) {
+    const std::optional<Hierarchy> hierarchy = ParseMount(line, cgroups);
+    if (!hierarchy) continue;
+    const fs::path folder = root / hierarchy->mount / hierarchy->cgroup;
+    const Result<int64_t> kills = ReadField(folder / hierarchy->files->events, "oom_kill");
+    if (kills.ok()) return *kills;
+  }
+  const Result<int64_t> kills = ReadField(root / "proc/vmstat", "oom_kill");
+  return kills.ok() ? *kills : 0;
 }
 
 }  // namespace ingot

@@ -38,4 +38,9 @@ Result<ProcessMemory> ReadProcessMemory(const std::filesystem::path& root = "/")
 // The high-water mark begins again at today's resident set.
 Status ResetPeakMemory(const std::filesystem::path& root = "/");
 
+// How often the kernel's out-of-memory killer has struck in the cgroup of this process (v1
+// memory.oom_control, v2 memory.events); where there is none, on this machine. It counts before it
+// kills: what died of SIGKILL while the number stayed was killed by somebody else.
+int64_t CountOutOfMemoryKills(const std::filesystem::path& root = "/");
+
 }  // namespace ingot

@@ -6,44 +6,10 @@
 #include "cli/json.h"
 #include "cli/models_dir.h"
 #include "cli/progress_bar.h"
-#include "engine/files.h"
+#include "engine/questions.h"
 
 namespace ingot {
 namespace {
-
-Json ComponentsJson(const ModelFile& model) {
-  Json components = Json::array();
-  for (const Component& component : model.components) {
-    components.push_back({{"component", Describe(component.kind)},
-                          {"summary", component.Summary()},
-                          {"num_tensors", component.tensors.by_name.size()},
-                          {"num_bytes", component.tensors.num_bytes()}});
-  }
-  return components;
-}
-
-Json InspectionJson(const ModelFile& model) {
-  const TensorFile& file = *model.file;
-  Json types, tensors = Json::array();
-  for (const auto& [name, total] : TotalsByType(file)) {
-    types[name] = {{"num_tensors", total.num_tensors},
-                   {"num_elements", total.num_elements},
-                   {"num_bytes", total.num_bytes}};
-  }
-  for (const TensorEntry& entry : file.entries()) {
-    tensors.push_back({{"name", entry.name},
-                       {"type", Name(entry.dtype)},
-                       {"shape", std::vector<int64_t>(entry.shape.begin(), entry.shape.end())},
-                       {"num_bytes", entry.num_bytes}});
-  }
-  const std::string* architecture = file.metadata().FindString("general.architecture");
-  return {{"path", file.path()},
-          {"format", file.kind()},
-          {"architecture", architecture != nullptr ? Json(*architecture) : Json(nullptr)},
-          {"components", ComponentsJson(model)},
-          {"types", types},
-          {"tensors", tensors}};
-}
 
 void PrintInspection(const ModelFile& model) {
   const TensorFile& file = *model.file;
@@ -75,7 +41,7 @@ void PrintInspection(const ModelFile& model) {
 Status InspectCommand(const std::string& path, bool json) {
   INGOT_ASSIGN_OR_RETURN(const ModelFile model, OpenModelFile(path));
   if (json) {
-    PrintJson(InspectionJson(model));
+    PrintJson(Inspection(model));
   } else {
     PrintInspection(model);
   }
@@ -88,8 +54,7 @@ Status ModelsCommand(const std::string& models_dir, bool json) {
   Json files = Json::array();
   for (const LibraryEntry& entry : entries) {
     if (entry.model.ok()) {
-      files.push_back(
-          {{"path", entry.path.string()}, {"components", ComponentsJson(*entry.model)}});
+      files.push_back({{"path", entry.path.string()}, {"components", Components(*entry.model)}});
     } else {
       files.push_back({{"path", entry.path.string()}, {"error", entry.model.status().message()}});
     }

@@ -12,6 +12,8 @@
 
 #include "cli/commands.h"
 #include "cli/exit_code.h"
+#include "jobs/worker.h"
+#include "jobs/worker_protocol.h"
 
 namespace ingot {
 namespace {
@@ -68,7 +70,6 @@ void AddJobFlags(CLI::App& app, JobFlags& flags) {
 }
 
 int Main(int argc, char** argv) {
-  const std::stop_source stop = StopOnSignals();
   CLI::App app{"Pictures from text with Flux on the memory you have.", "ingot"};
   app.set_version_flag("--version", "ingot " INGOT_VERSION);
   app.require_subcommand(0, 1);  // none is told below, where an unknown one is named
@@ -79,7 +80,7 @@ int Main(int argc, char** argv) {
   run->add_option("prompt", job.prompt, "What the picture shows")->required();
   run->add_option("-o,--output", job.output, "PNG file to write (ingot-SEED.png)");
   AddJobFlags(*run, job);
-  run->callback([&] { status = RunCommand(job, stop.get_token()); });
+  run->callback([&] { status = RunCommand(job, StopOnSignals().get_token()); });
 
   CLI::App* plan = app.add_subcommand("plan", "Print what a job takes; nothing is loaded");
   plan->add_option("prompt", job.prompt, "What the picture shows");
@@ -103,7 +104,8 @@ int Main(int argc, char** argv) {
   quantize->add_option("in", file, "GGUF or safetensors file")->required();
   quantize->add_option("out", out, "GGUF file to write")->required();
   quantize->add_option("--type", type, "F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1 or Q8_0")->required();
-  quantize->callback([&] { status = QuantizeCommand(file, out, type, stop.get_token()); });
+  quantize->callback(
+      [&] { status = QuantizeCommand(file, out, type, StopOnSignals().get_token()); });
 
   std::optional<int> threads;
   std::string read_file;
@@ -113,8 +115,13 @@ int Main(int argc, char** argv) {
   bench->add_option("--read", read_file, "Large file whose reading gives the disk's rate");
   bench->add_option("--threads", threads, "Threads (all processors)");
   bench->add_flag("--json", json, "Print one JSON object");
-  bench->callback(
-      [&] { status = BenchCommand(threads, read_file, peaks_only, json, stop.get_token()); });
+  bench->callback([&] {
+    status = BenchCommand(threads, read_file, peaks_only, json, StopOnSignals().get_token());
+  });
+
+  // Started by the server, which speaks to it over descriptor 3; signals end it as they find it.
+  CLI::App* worker = app.add_subcommand("worker", "")->group("");
+  worker->callback([&] { status = RunWorker(kWorkerSocket); });
 
   try {
     app.parse(argc, argv);

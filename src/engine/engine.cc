@@ -108,6 +108,11 @@ Result<Plan> Engine::PlanJob(const Job& job, const BudgetFlags& flags) const {
   return pipeline.plan();
 }
 
+Result<int64_t> Engine::LeastBytes(const Job& job) const {
+  INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, FluxPipeline::Prepare(job, *device_));
+  return pipeline.least_bytes();
+}
+
 Result<JobResult> Engine::Run(const Job& job, const RunOptions& options) {
   INGOT_CHECK(options.paths.size() == static_cast<size_t>(job.batch));
   for (const fs::path& path : options.paths) INGOT_RETURN_IF_ERROR(CheckWritable(path));

@@ -70,6 +70,9 @@ class Engine {
   // and what would fit (engine/refusal.h).
   Result<Plan> PlanJob(const Job& job, const BudgetFlags& flags) const;
 
+  // The least budget with which PlanJob finds a plan.
+  Result<int64_t> LeastBytes(const Job& job) const;
+
   // Every fault of files, headers and values is found before any work starts;
   // a picture appears under its name whole or not at all.
   Result<JobResult> Run(const Job& job, const RunOptions& options);

@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/status.h"
 #include "engine/json.h"
 
 namespace ingot {
@@ -14,7 +16,12 @@ namespace ingot {
 // died.
 enum class JobState : uint8_t { kQueued, kRunning, kDone, kFailed, kCancelled, kQuarantined };
 std::string_view Name(JobState state);
+std::optional<JobState> FindJobState(std::string_view name);
 bool IsEnded(JobState state);
+
+// "Ok", "InvalidArgument", …: JobRow::error_code.
+std::string_view Name(StatusCode code);
+std::optional<StatusCode> FindStatusCode(std::string_view name);
 
 struct JobRow {
   std::string id;  // letters and digits; sorts by the time it was accepted

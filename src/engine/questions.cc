@@ -1,0 +1,105 @@
+#include "engine/questions.h"
+
+#include "formats/png.h"
+#include "library/tokenizers.h"
+#include "text/prompt.h"
+
+namespace ingot {
+namespace {
+
+bool HoldsDiffusion(const ModelFile& model) {
+  for (const Component& component : model.components) {
+    if (component.kind == ComponentKind::kFlux) return true;
+  }
+  return false;
+}
+
+Json SetOf(const std::filesystem::path& models_dir, const std::filesystem::path& diffusion) {
+  const Result<ModelSet> set = ResolveModels({.models_dir = models_dir, .diffusion = diffusion});
+  Json json = {{"diffusion", diffusion.string()},
+               {"clip", nullptr},
+               {"t5", nullptr},
+               {"vae", nullptr},
+               {"missing", nullptr}};
+  if (set.ok()) {
+    json["clip"] = set->clip.path();
+    json["t5"] = set->t5.path();
+    json["vae"] = set->vae.path();
+  } else {
+    json["missing"] = set.status().message();
+  }
+  return json;
+}
+
+}  // namespace
+
+Json Components(const ModelFile& model) {
+  Json components = Json::array();
+  for (const Component& component : model.components) {
+    components.push_back({{"component", Describe(component.kind)},
+                          {"summary", component.Summary()},
+                          {"num_tensors", component.tensors.by_name.size()},
+                          {"num_bytes", component.tensors.num_bytes()}});
+  }
+  return components;
+}
+
+Json Inspection(const ModelFile& model) {
+  const TensorFile& file = *model.file;
+  Json types, tensors = Json::array();
+  for (const auto& [name, total] : TotalsByType(file)) {
+    types[name] = {{"num_tensors", total.num_tensors},
+                   {"num_elements", total.num_elements},
+                   {"num_bytes", total.num_bytes}};
+  }
+  for (const TensorEntry& entry : file.entries()) {
+    tensors.push_back({{"name", entry.name},
+                       {"type", Name(entry.dtype)},
+                       {"shape", std::vector<int64_t>(entry.shape.begin(), entry.shape.end())},
+                       {"num_bytes", entry.num_bytes}});
+  }
+  const std::string* architecture = file.metadata().FindString("general.architecture");
+  return {{"path", file.path()},
+          {"format", file.kind()},
+          {"architecture", architecture != nullptr ? Json(*architecture) : Json(nullptr)},
+          {"components", Components(model)},
+          {"types", types},
+          {"tensors", tensors}};
+}
+
+Result<Json> ListModels(const std::filesystem::path& models_dir) {
+  INGOT_ASSIGN_OR_RETURN(const std::vector<LibraryEntry> entries, ScanModels(models_dir));
+  Json models = Json::array(), sets = Json::array();
+  for (const LibraryEntry& entry : entries) {
+    const bool ok = entry.model.ok();
+    models.push_back({{"path", entry.path.string()},
+                      {"components", ok ? Components(*entry.model) : Json::array()},
+                      {"error", ok ? Json(nullptr) : Json(entry.model.status().message())}});
+    if (ok && HoldsDiffusion(*entry.model)) sets.push_back(SetOf(models_dir, entry.path));
+  }
+  return Json{{"models_dir", models_dir.string()}, {"models", models}, {"sets", sets}};
+}
+
+Result<Json> CountTokens(std::string_view prompt, const ModelRequest& models) {
+  INGOT_ASSIGN_OR_RETURN(const ModelSet set, ResolveModels(models));
+  INGOT_ASSIGN_OR_RETURN(const ClipTokenizer clip, LoadClipTokenizer(set.clip));
+  INGOT_ASSIGN_OR_RETURN(const T5Tokenizer t5, LoadT5Tokenizer(set.t5));
+  INGOT_ASSIGN_OR_RETURN(const std::vector<PromptSegment> segments,
+                         ParsePrompt(StripComments(prompt), Emphasis::kOriginal));
+  size_t num_clip = 0, num_t5 = 0;
+  for (const PromptSegment& segment : segments) {
+    if (IsBreak(segment)) continue;
+    num_clip += clip.Encode(segment.text).size();
+    num_t5 += t5.Encode(segment.text).size();
+  }
+  return Json{{"clip", num_clip}, {"t5", num_t5}};
+}
+
+Result<std::string> PngBytes(int width, int height, std::span<const uint8_t> pixels) {
+  INGOT_ASSIGN_OR_RETURN(
+      const std::vector<std::byte> bytes,
+      EncodePng({.width = width, .height = height, .pixels = {pixels.begin(), pixels.end()}}));
+  return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
+}  // namespace ingot

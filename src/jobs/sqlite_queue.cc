@@ -1,0 +1,610 @@
+#include "jobs/sqlite_queue.h"
+
+#include <sqlite3.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <utility>
+
+namespace ingot {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Each brings a file from version i to i + 1 (user_version).
+constexpr std::array<const char*, 1> kMigrations = {R"(
+CREATE TABLE jobs (
+  id TEXT PRIMARY KEY NOT NULL,
+  state TEXT NOT NULL,
+  priority INTEGER NOT NULL,
+  client TEXT NOT NULL,
+  idempotency_key TEXT,
+  prompt TEXT NOT NULL,
+  job TEXT NOT NULL,
+  door_state TEXT NOT NULL,
+  plan TEXT NOT NULL,
+  record TEXT NOT NULL DEFAULT 'null',
+  error TEXT NOT NULL DEFAULT '',
+  error_code TEXT NOT NULL DEFAULT '',
+  num_deaths INTEGER NOT NULL DEFAULT 0,
+  accepted REAL NOT NULL,
+  started REAL NOT NULL DEFAULT 0,
+  finished REAL NOT NULL DEFAULT 0,
+  output_folder TEXT NOT NULL,
+  forge_inference_memory INTEGER,
+  memory_bytes INTEGER,
+  paths TEXT NOT NULL DEFAULT '[]',
+  worker TEXT NOT NULL DEFAULT '');
+CREATE UNIQUE INDEX jobs_by_key ON jobs (client, idempotency_key)
+  WHERE idempotency_key IS NOT NULL;
+CREATE INDEX jobs_waiting ON jobs (priority DESC, id) WHERE state = 'queued';
+CREATE INDEX jobs_by_state ON jobs (state, id);
+CREATE TABLE counters (name TEXT PRIMARY KEY NOT NULL, next INTEGER NOT NULL);
+CREATE TABLE small_values (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL);
+)"};
+
+constexpr const char* kRowColumns =
+    "id, state, priority, client, job, door_state, plan, record, error, error_code, num_deaths, "
+    "accepted, started, finished";
+
+double Now() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+constexpr std::string_view kIdDigits = "0123456789abcdefghjkmnpqrstvwxyz";
+
+// Of time in ms since the epoch: ten digits that sort as the number does (as ULIDs begin).
+std::string IdOf(int64_t ms) {
+  std::string id(10, '0');
+  for (size_t i = id.size(); i-- > 0; ms >>= 5) id[i] = kIdDigits[static_cast<size_t>(ms & 31)];
+  return id;
+}
+
+// One connection; calls are serialised by its owner.
+class Database {
+ public:
+  Database() = default;
+  Database(const Database&) = delete;
+  Database& operator=(const Database&) = delete;
+  ~Database() {
+    for (const auto& [sql, statement] : statements_) ::sqlite3_finalize(statement);
+    ::sqlite3_close(handle_);
+  }
+
+  Status Open(const fs::path& path, int busy_timeout_ms) {
+    path_ = path.string();
+    const int code = ::sqlite3_open_v2(path_.c_str(), &handle_,
+                                       SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr);
+    if (code != SQLITE_OK) return Error(code);
+    ::sqlite3_extended_result_codes(handle_, 1);
+    ::sqlite3_busy_timeout(handle_, busy_timeout_ms);
+    return {};
+  }
+
+  // Statements without rows, separated by semicolons.
+  Status Execute(const char* sql) {
+    const int code = ::sqlite3_exec(handle_, sql, nullptr, nullptr, nullptr);
+    return code == SQLITE_OK ? Status() : Error(code);
+  }
+
+  // The prepared statement of `sql`, made once.
+  Result<sqlite3_stmt*> Prepare(const std::string& sql) {
+    sqlite3_stmt*& statement = statements_[sql];
+    if (statement == nullptr) {
+      const int code = ::sqlite3_prepare_v3(handle_, sql.c_str(), -1, SQLITE_PREPARE_PERSISTENT,
+                                            &statement, nullptr);
+      if (code != SQLITE_OK) return Error(code);
+    }
+    return statement;
+  }
+
+  int num_changes() const { return ::sqlite3_changes(handle_); }
+  bool in_transaction() const { return ::sqlite3_get_autocommit(handle_) == 0; }
+
+  Status Error(int code) const {
+    const std::string found =
+        handle_ != nullptr ? ::sqlite3_errmsg(handle_) : ::sqlite3_errstr(code);
+    switch (code & 0xff) {
+      case SQLITE_CORRUPT:
+      case SQLITE_NOTADB:
+        return Corruption("{}: expected a queue of Ingot, found: {}", path_, found);
+      default:
+        return Unavailable("{}: expected a queue that can be read and written, found: {}", path_,
+                           found);
+    }
+  }
+
+ private:
+  std::string path_;
+  sqlite3* handle_ = nullptr;
+  std::map<std::string, sqlite3_stmt*> statements_;
+};
+
+// One run of a prepared statement; parameters are bound in order.
+class Query {
+ public:
+  static Result<Query> Make(Database& database, const std::string& sql) {
+    INGOT_ASSIGN_OR_RETURN(sqlite3_stmt* const statement, database.Prepare(sql));
+    return Query(database, statement);
+  }
+  Query(Query&& other) noexcept
+      : database_(other.database_),
+        statement_(std::exchange(other.statement_, nullptr)),
+        num_bound_(other.num_bound_) {}
+  Query& operator=(Query&&) = delete;
+  ~Query() {
+    if (statement_ == nullptr) return;
+    ::sqlite3_reset(statement_);
+    ::sqlite3_clear_bindings(statement_);
+  }
+
+  Query& Bind(std::string_view text) {
+    // Not null for an empty view: that would be NULL.
+    ::sqlite3_bind_text64(statement_, ++num_bound_, text.empty() ? "" : text.data(), text.size(),
+                          SQLITE_TRANSIENT, SQLITE_UTF8);
+    return *this;
+  }
+  Query& Bind(int64_t number) {
+    ::sqlite3_bind_int64(statement_, ++num_bound_, number);
+    return *this;
+  }
+  Query& Bind(double number) {
+    ::sqlite3_bind_double(statement_, ++num_bound_, number);
+    return *this;
+  }
+  Query& Bind(const std::optional<int64_t>& number) {
+    if (number) return Bind(*number);
+    ++num_bound_;  // stays NULL
+    return *this;
+  }
+  Query& BindJson(const Json& json) { return Bind(std::string_view(Dump(json))); }
+
+  // Whether there is a row.
+  Result<bool> Step() {
+    const int code = ::sqlite3_step(statement_);
+    if (code == SQLITE_ROW) return true;
+    if (code == SQLITE_DONE) return false;
+    return database_.Error(code);
+  }
+  Status Run() { return Step().status(); }
+
+  std::string Text(int column) const {
+    const auto* text = reinterpret_cast<const char*>(::sqlite3_column_text(statement_, column));
+    return text == nullptr
+               ? std::string()
+               : std::string(text, static_cast<size_t>(::sqlite3_column_bytes(statement_, column)));
+  }
+  int64_t Int(int column) const { return ::sqlite3_column_int64(statement_, column); }
+  double Double(int column) const { return ::sqlite3_column_double(statement_, column); }
+  std::optional<int64_t> OptionalInt(int column) const {
+    if (::sqlite3_column_type(statement_, column) == SQLITE_NULL) return std::nullopt;
+    return Int(column);
+  }
+  // Written by this class; what a stranger wrote there is null.
+  Json ReadJson(int column) const {
+    Json json = Json::parse(Text(column), nullptr, /*allow_exceptions=*/false);
+    return json.is_discarded() ? Json() : json;
+  }
+
+ private:
+  Query(Database& database, sqlite3_stmt* statement) : database_(database), statement_(statement) {}
+
+  Database& database_;
+  sqlite3_stmt* statement_;
+  int num_bound_ = 0;
+};
+
+JobRow ReadRow(const Query& query) {
+  JobRow row;
+  row.id = query.Text(0);
+  row.state = FindJobState(query.Text(1)).value_or(JobState::kFailed);
+  row.priority = static_cast<int>(query.Int(2));
+  row.client = query.Text(3);
+  row.job = query.ReadJson(4);
+  row.door_state = query.ReadJson(5);
+  row.plan = query.ReadJson(6);
+  row.record = query.ReadJson(7);
+  row.error = query.Text(8);
+  row.error_code = query.Text(9);
+  row.num_deaths = static_cast<int>(query.Int(10));
+  row.accepted = query.Double(11);
+  row.started = query.Double(12);
+  row.finished = query.Double(13);
+  return row;
+}
+
+// For LIKE … ESCAPE '\': the text anywhere, wildcards as they are.
+std::string LikePattern(std::string_view text) {
+  std::string pattern = "%";
+  for (const char c : text) {
+    if (c == '%' || c == '_' || c == '\\') pattern += '\\';
+    pattern += c;
+  }
+  return pattern + "%";
+}
+
+Status NoSuchJob(std::string_view id) {
+  return NotFound("job: expected the id of a job, found '{}'", id.substr(0, 80));
+}
+
+class SqliteQueue final : public JobQueue {
+ public:
+  Status Open(const fs::path& path, const SqliteQueueOptions& options) {
+    path_ = path.string();
+    INGOT_RETURN_IF_ERROR(writer_.Open(path, options.busy_timeout_ms));
+    INGOT_RETURN_IF_ERROR(writer_.Execute(
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA journal_size_limit=16777216;"));
+    INGOT_RETURN_IF_ERROR(Migrate());
+    INGOT_RETURN_IF_ERROR(
+        writer_.Execute("UPDATE jobs SET state = 'queued', worker = '' WHERE state = 'running'"));
+    INGOT_RETURN_IF_ERROR(ReadLastId());
+    INGOT_RETURN_IF_ERROR(reader_.Open(path, options.busy_timeout_ms));
+    return reader_.Execute("PRAGMA query_only=1");
+  }
+
+  Result<JobRow> Add(const QueuedJob& job) override {
+    JobRow row = job.row;
+    INGOT_RETURN_IF_ERROR(Write([&]() -> Status {
+      if (!job.idempotency_key.empty()) {
+        INGOT_ASSIGN_OR_RETURN(std::optional<JobRow> earlier,
+                               FindByKeyIn(writer_, row.client, job.idempotency_key));
+        if (earlier) {
+          row = *std::move(earlier);
+          return {};
+        }
+      }
+      INGOT_RETURN_IF_ERROR(CheckCaps(row.client));
+      row.state = JobState::kQueued;
+      row.accepted = Now();
+      row.id = NextId(row.accepted);
+      return Insert(job, row);
+    }));
+    return row;
+  }
+
+  Result<std::optional<JobRow>> FindByKey(const std::string& client,
+                                          const std::string& key) override {
+    const std::lock_guard lock(reader_mutex_);
+    return FindByKeyIn(reader_, client, key);
+  }
+
+  // One worker: its order is that of the queue, whatever it has loaded.
+  Result<std::optional<QueuedJob>> Claim(const std::string& worker,
+                                         const std::string& /*loaded_model*/) override {
+    std::optional<QueuedJob> job;
+    INGOT_RETURN_IF_ERROR(Write([&]() -> Status {
+      job.reset();
+      INGOT_ASSIGN_OR_RETURN(job, FirstQueued());
+      if (!job) return {};
+      job->row.state = JobState::kRunning;
+      job->row.started = Now();
+      INGOT_ASSIGN_OR_RETURN(
+          Query update,
+          Query::Make(writer_,
+                      "UPDATE jobs SET state = 'running', started = ?, worker = ? WHERE id = ?"));
+      return update.Bind(job->row.started).Bind(worker).Bind(job->row.id).Run();
+    }));
+    return job;
+  }
+
+  Status Renew(const std::string& id, const std::string& worker) override {
+    const std::lock_guard lock(reader_mutex_);
+    INGOT_ASSIGN_OR_RETURN(
+        Query query,
+        Query::Make(reader_,
+                    "SELECT 1 FROM jobs WHERE id = ? AND state = 'running' AND worker = ?"));
+    INGOT_ASSIGN_OR_RETURN(const bool found, query.Bind(id).Bind(worker).Step());
+    return found ? Status() : LostLease(id, worker);
+  }
+
+  Status SetPaths(const std::string& id, const std::vector<fs::path>& paths) override {
+    Json json = Json::array();
+    for (const fs::path& path : paths) json.push_back(path.string());
+    return Write([&]() -> Status {
+      INGOT_ASSIGN_OR_RETURN(Query update,
+                             Query::Make(writer_, "UPDATE jobs SET paths = ? WHERE id = ?"));
+      return update.BindJson(json).Bind(id).Run();
+    });
+  }
+
+  Status Finish(const std::string& id, const std::string& worker, const JobEnd& end) override {
+    INGOT_CHECK(IsEnded(end.state));
+    return Write([&]() -> Status {
+      INGOT_ASSIGN_OR_RETURN(
+          Query update,
+          Query::Make(writer_,
+                      "UPDATE jobs SET state = ?, record = ?, error = ?, error_code = ?, "
+                      "num_deaths = ?, finished = ?, worker = '', "
+                      "plan = CASE ? WHEN 'null' THEN plan ELSE ? END "
+                      "WHERE id = ? AND state = 'running' AND worker = ?"));
+      update.Bind(Name(end.state)).BindJson(end.record).Bind(end.error).Bind(end.error_code);
+      update.Bind(int64_t{end.num_deaths}).Bind(Now()).BindJson(end.plan).BindJson(end.plan);
+      INGOT_RETURN_IF_ERROR(update.Bind(id).Bind(worker).Run());
+      return writer_.num_changes() == 1 ? Status() : LostLease(id, worker);
+    });
+  }
+
+  Status Requeue(const std::string& id, const std::string& worker, int num_deaths,
+                 std::optional<int64_t> memory_bytes) override {
+    return Write([&]() -> Status {
+      INGOT_ASSIGN_OR_RETURN(
+          Query update,
+          Query::Make(writer_,
+                      "UPDATE jobs SET state = 'queued', worker = '', num_deaths = ?, "
+                      "memory_bytes = ? WHERE id = ? AND state = 'running' AND worker = ?"));
+      update.Bind(int64_t{num_deaths}).Bind(memory_bytes).Bind(id).Bind(worker);
+      INGOT_RETURN_IF_ERROR(update.Run());
+      return writer_.num_changes() == 1 ? Status() : LostLease(id, worker);
+    });
+  }
+
+  Result<bool> CancelQueued(std::string_view id) override {
+    bool was_queued = false;
+    INGOT_RETURN_IF_ERROR(Write([&]() -> Status {
+      INGOT_ASSIGN_OR_RETURN(Query update,
+                             Query::Make(writer_,
+                                         "UPDATE jobs SET state = 'cancelled', finished = ? "
+                                         "WHERE id = ? AND state = 'queued'"));
+      INGOT_RETURN_IF_ERROR(update.Bind(Now()).Bind(id).Run());
+      was_queued = writer_.num_changes() == 1;
+      return {};
+    }));
+    return was_queued;
+  }
+
+  Result<JobRow> Get(std::string_view id) override {
+    const std::lock_guard lock(reader_mutex_);
+    return GetIn(reader_, id);
+  }
+
+  Result<JobPage> List(const JobFilter& filter) override {
+    std::string where = " WHERE 1";
+    if (filter.state) where += " AND state = ?";
+    if (!filter.client.empty()) where += " AND client = ?";
+    if (!filter.search.empty()) where += " AND prompt LIKE ? ESCAPE '\\'";
+    const auto bind = [&](Query& query) {
+      if (filter.state) query.Bind(Name(*filter.state));
+      if (!filter.client.empty()) query.Bind(filter.client);
+      if (!filter.search.empty()) query.Bind(LikePattern(filter.search));
+    };
+    const std::lock_guard lock(reader_mutex_);
+    JobPage page;
+    {
+      INGOT_ASSIGN_OR_RETURN(Query count,
+                             Query::Make(reader_, "SELECT count(*) FROM jobs" + where));
+      bind(count);
+      INGOT_RETURN_IF_ERROR(count.Run());
+      page.num_total = count.Int(0);
+    }
+    if (!filter.before_id.empty()) where += " AND id < ?";
+    INGOT_ASSIGN_OR_RETURN(
+        Query query, Query::Make(reader_, std::string("SELECT ") + kRowColumns + " FROM jobs" +
+                                              where + " ORDER BY id DESC LIMIT ?"));
+    bind(query);
+    if (!filter.before_id.empty()) query.Bind(filter.before_id);
+    query.Bind(int64_t{std::max(0, filter.limit)});
+    while (true) {
+      INGOT_ASSIGN_OR_RETURN(const bool found, query.Step());
+      if (!found) return page;
+      page.jobs.push_back(ReadRow(query));
+    }
+  }
+
+  Result<int> Position(std::string_view id) override {
+    const std::lock_guard lock(reader_mutex_);
+    INGOT_ASSIGN_OR_RETURN(
+        Query query,
+        Query::Make(reader_,
+                    "SELECT count(*) FROM jobs AS other, jobs AS mine WHERE mine.id = ? AND "
+                    "mine.state = 'queued' AND other.state = 'queued' AND (other.priority > "
+                    "mine.priority OR (other.priority = mine.priority AND other.id < mine.id))"));
+    INGOT_RETURN_IF_ERROR(query.Bind(id).Run());
+    return static_cast<int>(query.Int(0));
+  }
+
+  Result<int> CountQueued() override {
+    const std::lock_guard lock(reader_mutex_);
+    INGOT_ASSIGN_OR_RETURN(
+        Query query, Query::Make(reader_, "SELECT count(*) FROM jobs WHERE state = 'queued'"));
+    INGOT_RETURN_IF_ERROR(query.Run());
+    return static_cast<int>(query.Int(0));
+  }
+
+  Status Reprioritise(std::string_view id, int priority) override {
+    return Write([&]() -> Status {
+      INGOT_ASSIGN_OR_RETURN(const JobRow row, GetIn(writer_, id));
+      if (row.state != JobState::kQueued) {
+        return InvalidArgument("job {}: expected one that is queued, found it {}", row.id,
+                               Name(row.state));
+      }
+      INGOT_ASSIGN_OR_RETURN(Query update,
+                             Query::Make(writer_, "UPDATE jobs SET priority = ? WHERE id = ?"));
+      return update.Bind(int64_t{priority}).Bind(id).Run();
+    });
+  }
+
+  Result<JobRow> Remove(std::string_view id) override {
+    JobRow row;
+    INGOT_RETURN_IF_ERROR(Write([&]() -> Status {
+      INGOT_ASSIGN_OR_RETURN(row, GetIn(writer_, id));
+      if (!IsEnded(row.state)) {
+        return InvalidArgument("job {}: expected one that has ended, found it {}", row.id,
+                               Name(row.state));
+      }
+      INGOT_ASSIGN_OR_RETURN(Query remove, Query::Make(writer_, "DELETE FROM jobs WHERE id = ?"));
+      return remove.Bind(id).Run();
+    }));
+    return row;
+  }
+
+  Result<int64_t> TakeNumbers(const std::string& counter, int count, int64_t at_least) override {
+    int64_t first = 0;
+    INGOT_RETURN_IF_ERROR(Write([&]() -> Status {
+      INGOT_ASSIGN_OR_RETURN(
+          Query query,
+          Query::Make(writer_,
+                      "INSERT INTO counters VALUES (?1, ?2 + ?3) ON CONFLICT (name) DO "
+                      "UPDATE SET next = max(next, ?2) + ?3 RETURNING next - ?3"));
+      INGOT_RETURN_IF_ERROR(query.Bind(counter).Bind(at_least).Bind(int64_t{count}).Run());
+      first = query.Int(0);
+      return {};
+    }));
+    return first;
+  }
+
+  Result<std::optional<Json>> Load(std::string_view name) override {
+    const std::lock_guard lock(reader_mutex_);
+    INGOT_ASSIGN_OR_RETURN(Query query,
+                           Query::Make(reader_, "SELECT value FROM small_values WHERE name = ?"));
+    INGOT_ASSIGN_OR_RETURN(const bool found, query.Bind(name).Step());
+    return found ? std::optional(query.ReadJson(0)) : std::nullopt;
+  }
+
+  Status Store(std::string_view name, const Json& value) override {
+    return Write([&]() -> Status {
+      INGOT_ASSIGN_OR_RETURN(
+          Query query, Query::Make(writer_,
+                                   "INSERT INTO small_values VALUES (?, ?) ON CONFLICT (name) DO "
+                                   "UPDATE SET value = excluded.value"));
+      return query.Bind(name).BindJson(value).Run();
+    });
+  }
+
+ private:
+  // `change` as one transaction: all of it is on disk, or nothing has happened.
+  Status Write(const std::function<Status()>& change) {
+    const std::lock_guard lock(writer_mutex_);
+    // IMMEDIATE: the lock comes first, so that no read inside is stale.
+    INGOT_RETURN_IF_ERROR(writer_.Execute("BEGIN IMMEDIATE"));
+    Status status = change();
+    if (status.ok()) status = writer_.Execute("COMMIT");
+    if (!status.ok() && writer_.in_transaction()) (void)writer_.Execute("ROLLBACK");
+    return status;
+  }
+
+  Status Migrate() {
+    return Write([&]() -> Status {
+      int64_t version = 0;
+      {
+        INGOT_ASSIGN_OR_RETURN(Query query, Query::Make(writer_, "PRAGMA user_version"));
+        INGOT_RETURN_IF_ERROR(query.Run());
+        version = query.Int(0);
+      }
+      const auto newest = static_cast<int64_t>(kMigrations.size());
+      if (version < 0 || version > newest) {
+        return Unsupported("{}: expected a queue of version {} at most, found {}", path_, newest,
+                           version);
+      }
+      for (int64_t i = version; i < newest; ++i) {
+        INGOT_RETURN_IF_ERROR(writer_.Execute(kMigrations[static_cast<size_t>(i)]));
+      }
+      return version == newest
+                 ? Status()
+                 : writer_.Execute(fmt::format("PRAGMA user_version={}", newest).c_str());
+    });
+  }
+
+  // Ids rise even where the clock was set back.
+  Status ReadLastId() {
+    INGOT_ASSIGN_OR_RETURN(Query query, Query::Make(writer_, "SELECT max(id) FROM jobs"));
+    INGOT_RETURN_IF_ERROR(query.Run());
+    const std::string last = query.Text(0);
+    for (const char digit : last) {
+      last_id_ms_ = last_id_ms_ * 32 + static_cast<int64_t>(kIdDigits.find(digit) & 31);
+    }
+    return {};
+  }
+
+  std::string NextId(double now) {
+    last_id_ms_ = std::max(last_id_ms_ + 1, static_cast<int64_t>(now * 1000));
+    return IdOf(last_id_ms_);
+  }
+
+  Status CheckCaps(const std::string& client) {
+    INGOT_ASSIGN_OR_RETURN(Query query,
+                           Query::Make(writer_,
+                                       "SELECT count(*), coalesce(sum(client = ?), 0) FROM jobs "
+                                       "WHERE state = 'queued'"));
+    INGOT_RETURN_IF_ERROR(query.Bind(client).Run());
+    if (query.Int(0) >= kMaxQueued) {
+      return Unavailable("queue: expected less than {} jobs that wait, found it full", kMaxQueued);
+    }
+    if (query.Int(1) >= kMaxQueuedPerClient) {
+      return Unavailable("queue: expected less than {} jobs that wait for client '{}', found {}",
+                         kMaxQueuedPerClient, client.substr(0, 80), query.Int(1));
+    }
+    return {};
+  }
+
+  Status Insert(const QueuedJob& job, const JobRow& row) {
+    INGOT_ASSIGN_OR_RETURN(
+        Query insert,
+        Query::Make(writer_,
+                    "INSERT INTO jobs (id, state, priority, client, idempotency_key, prompt, job, "
+                    "door_state, plan, accepted, output_folder, forge_inference_memory) VALUES "
+                    "(?, 'queued', ?, ?, nullif(?, ''), ?, ?, ?, ?, ?, ?, ?)"));
+    insert.Bind(row.id).Bind(int64_t{row.priority}).Bind(row.client).Bind(job.idempotency_key);
+    insert.Bind(row.job.is_object() ? row.job.value("prompt", std::string()) : std::string());
+    insert.BindJson(row.job).BindJson(row.door_state).BindJson(row.plan).Bind(row.accepted);
+    return insert.Bind(job.output_folder).Bind(job.forge_inference_memory).Run();
+  }
+
+  Result<std::optional<QueuedJob>> FirstQueued() {
+    INGOT_ASSIGN_OR_RETURN(
+        Query query,
+        Query::Make(writer_, std::string("SELECT ") + kRowColumns +
+                                 ", output_folder, forge_inference_memory, memory_bytes, paths "
+                                 "FROM jobs WHERE state = 'queued' "
+                                 "ORDER BY priority DESC, id LIMIT 1"));
+    INGOT_ASSIGN_OR_RETURN(const bool found, query.Step());
+    if (!found) return std::optional<QueuedJob>();
+    QueuedJob job{.row = ReadRow(query)};
+    job.output_folder = query.Text(14);
+    job.forge_inference_memory = query.OptionalInt(15);
+    job.memory_bytes = query.OptionalInt(16);
+    for (const Json& path : query.ReadJson(17)) job.paths.push_back(path.get<std::string>());
+    return std::optional(std::move(job));
+  }
+
+  static Result<JobRow> GetIn(Database& database, std::string_view id) {
+    INGOT_ASSIGN_OR_RETURN(Query query, Query::Make(database, std::string("SELECT ") + kRowColumns +
+                                                                  " FROM jobs WHERE id = ?"));
+    INGOT_ASSIGN_OR_RETURN(const bool found, query.Bind(id).Step());
+    if (!found) return NoSuchJob(id);
+    return ReadRow(query);
+  }
+
+  static Result<std::optional<JobRow>> FindByKeyIn(Database& database, const std::string& client,
+                                                   const std::string& key) {
+    INGOT_ASSIGN_OR_RETURN(Query query, Query::Make(database, std::string("SELECT ") + kRowColumns +
+                                                                  " FROM jobs WHERE client = ? AND "
+                                                                  "idempotency_key = ?"));
+    INGOT_ASSIGN_OR_RETURN(const bool found, query.Bind(client).Bind(key).Step());
+    return found ? std::optional(ReadRow(query)) : std::nullopt;
+  }
+
+  static Status LostLease(const std::string& id, const std::string& worker) {
+    return NotFound("job {}: expected it to be run by {}, found that it is not", id, worker);
+  }
+
+  std::string path_;
+  std::mutex writer_mutex_, reader_mutex_;
+  // Two connections: who reads does not wait for a commit to reach the disk.
+  Database writer_, reader_;
+  int64_t last_id_ms_ = 0;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<JobQueue>> OpenSqliteQueue(const fs::path& path,
+                                                  const SqliteQueueOptions& options) {
+  auto queue = std::make_unique<SqliteQueue>();
+  INGOT_RETURN_IF_ERROR(queue->Open(path, options));
+  return std::unique_ptr<JobQueue>(std::move(queue));
+}
+
+}  // namespace ingot

@@ -1,0 +1,215 @@
+#include "jobs/worker.h"
+
+#include <malloc.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstdlib>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/questions.h"
+#include "jobs/worker_protocol.h"
+
+namespace ingot {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Worker {
+ public:
+  explicit Worker(int socket) : stream_(socket) {}
+
+  Status Run() {
+    INGOT_ASSIGN_OR_RETURN(const Json start, stream_.Receive());
+    models_dir_ = TextOf(start, "models_dir");
+    const auto num_threads = static_cast<size_t>(NumberOf(start, "num_threads").value_or(1));
+    INGOT_RETURN_IF_ERROR(OpenEngine(num_threads, TextOf(start, "role") == "jobs"));
+    INGOT_RETURN_IF_ERROR(stream_.Send({{"type", "ready"}}));
+    std::thread([this] { Listen(); }).detach();
+    while (true) Handle(NextTask());
+  }
+
+ private:
+  struct Task {
+    Json message;
+    std::stop_source stop;  // of a run
+  };
+
+  // Here the engine of jobs is told to keep weights: EngineOptions::keep_weights = keeps.
+  Status OpenEngine(size_t num_threads, [[maybe_unused]] bool keeps) {
+    INGOT_ASSIGN_OR_RETURN(Engine engine, Engine::Open({.num_threads = num_threads}));
+    engine_.emplace(std::move(engine));
+    return {};
+  }
+
+  // The thread that reads: what must not wait for a job acts here. Ends the process with the
+  // stream, also in the middle of a step.
+  void Listen() {
+    while (true) {
+      Result<Json> message = stream_.Receive();
+      if (!message.ok()) {
+        std::_Exit(message.status().code() == StatusCode::kUnavailable ? EXIT_SUCCESS
+                                                                       : EXIT_FAILURE);
+      }
+      const std::string type = TextOf(*message, "type");
+      const std::lock_guard lock(mutex_);
+      if (type == "cancel") {
+        if (TextOf(*message, "id") == running_id_) running_stop_.request_stop();
+        continue;
+      }
+      Task task{.message = *std::move(message)};
+      if (type == "run") {
+        running_id_ = TextOf(task.message, "id");
+        running_stop_ = task.stop;
+      }
+      tasks_.push_back(std::move(task));
+      has_task_.notify_one();
+    }
+  }
+
+  Task NextTask() {
+    std::unique_lock lock(mutex_);
+    has_task_.wait(lock, [&] { return !tasks_.empty(); });
+    Task task = std::move(tasks_.front());
+    tasks_.pop_front();
+    return task;
+  }
+
+  void Handle(const Task& task) {
+    const std::string type = TextOf(task.message, "type");
+    if (type == "run") {
+      const std::string id = TextOf(task.message, "id");
+      const Result<JobResult> result = RunJob(id, task);
+      Json report = result.ok() ? Json{{"type", "done"}, {"id", id}, {"result", ToJson(*result)}}
+                                : Json{{"type", "failed"}, {"id", id}};
+      if (!result.ok()) report.update(FaultToJson(result.status()));
+      Report(report);
+    } else if (type == "ask") {
+      Result<Json> answer = Answer(TextOf(task.message, "question"), task.message["argument"]);
+      Json report = {{"type", "answer"}, {"number", task.message["number"]}};
+      if (answer.ok()) {
+        report["answer"] = *std::move(answer);
+      } else {
+        report.update(FaultToJson(answer.status()));
+      }
+      Report(report);
+      ::malloc_trim(0);  // tokenizers of 10 MiB and more are not kept
+    } else if (type == "forget") {
+      Forget();
+    } else if (type == "memory") {
+      KeepWithin(NumberOf(task.message, "memory_bytes"));
+    }
+  }
+
+  // The server is gone when this fails; Listen sees it as well.
+  void Report(const Json& message) { static_cast<void>(stream_.Send(message)); }
+
+  // Here what the engine keeps goes: engine_->Forget().
+  void Forget() { ::malloc_trim(0); }
+
+  // Here a smaller budget acts on what is kept at once: Forget() when engine_->kept_bytes() is
+  // more.
+  void KeepWithin(std::optional<int64_t> /*memory_bytes*/) {}
+
+  // Here the hint goes to the planner: BudgetFlags::forge_inference_memory of the message's.
+  static BudgetFlags BudgetOf(const Json& message) {
+    return {.memory_bytes = NumberOf(message, "memory_bytes")};
+  }
+
+  Result<JobResult> RunJob(const std::string& id, const Task& task) {
+    const Json& message = task.message;
+    INGOT_ASSIGN_OR_RETURN(const JobRequest request,
+                           JobRequestFromJson(message["job"], models_dir_));
+    INGOT_ASSIGN_OR_RETURN(const Job job, ResolveJob(request));
+    BudgetFlags budget = BudgetOf(message);
+    // After a death the budget is a wish: the smallest plan is taken where none is that small.
+    if (const std::optional<int64_t> wish = NumberOf(message, "shrunk_bytes")) {
+      INGOT_ASSIGN_OR_RETURN(const int64_t least, engine_->LeastBytes(job));
+      budget.memory_bytes = std::min(std::max(*wish, least), budget.memory_bytes.value_or(*wish));
+    }
+    std::vector<fs::path> paths;
+    for (const Json& path : message["paths"]) paths.emplace_back(path.get<std::string>());
+    if (paths.size() != static_cast<size_t>(job.batch)) {
+      return InvalidArgument("job: expected {} pictures, found names for {}", job.batch,
+                             paths.size());
+    }
+    return engine_->Run(job, OptionsOf(id, message, std::move(paths), budget, task.stop));
+  }
+
+  // Here previews and the embedding cache are plugged in: RunOptions::preview sends
+  //   {{"type", "preview"}, {"id", id}, {"step", step}, {"png", EncodeBase64(PngBytes(…))}},
+  // RunOptions::embedding_cache is TextOf(message, "embedding_cache").
+  RunOptions OptionsOf(const std::string& id, const Json& message, std::vector<fs::path> paths,
+                       const BudgetFlags& budget, const std::stop_source& stop) {
+    const std::string scratch_folder = TextOf(message, "scratch_folder");
+    return {.paths = std::move(paths),
+            .budget = budget,
+            .scratch_folder = scratch_folder.empty() ? kDefaultScratchFolder : scratch_folder,
+            .progress =
+                [this, id](const JobProgress& progress) {
+                  Report({{"type", "progress"},
+                          {"id", id},
+                          {"phase", progress.phase},
+                          {"step", progress.step},
+                          {"num_steps", progress.num_steps}});
+                },
+            .stop = stop.get_token()};
+  }
+
+  Result<Json> Answer(const std::string& question, const Json& argument) {
+    if (!argument.is_object()) {
+      return InvalidArgument("{}: expected an object, found none", question);
+    }
+    if (question == "resolve" || question == "plan") {
+      INGOT_ASSIGN_OR_RETURN(
+          const JobRequest request,
+          JobRequestFromJson(argument.value("request", Json::object()), models_dir_));
+      INGOT_ASSIGN_OR_RETURN(const Job job, ResolveJob(request));
+      if (question == "resolve") return Json{{"job", ToJson(job)}};
+      const BudgetFlags flags = BudgetOf(argument);
+      INGOT_ASSIGN_OR_RETURN(const Plan plan, engine_->PlanJob(job, flags));
+      INGOT_ASSIGN_OR_RETURN(const Budget budget, engine_->ReadBudget(flags));
+      return Json{
+          {"job", ToJson(job)},
+          {"plan", ToJson(plan)},
+          {"budget", {{"ram_bytes", budget.ram_bytes}, {"ram_limited_by", budget.ram_limited_by}}}};
+    }
+    if (question == "models") return ListModels(models_dir_);
+    if (question == "inspect") {
+      INGOT_ASSIGN_OR_RETURN(const ModelFile model, OpenModelFile(TextOf(argument, "path")));
+      return Inspection(model);
+    }
+    if (question == "tokens") {
+      ModelRequest models{.models_dir = models_dir_};
+      if (const std::string model = TextOf(argument, "model"); !model.empty()) {
+        models.model = model;
+      }
+      return CountTokens(TextOf(argument, "prompt"), models);
+    }
+    return InvalidArgument(
+        "question: expected resolve, plan, models, inspect or tokens, found '{}'", question);
+  }
+
+  MessageStream stream_;
+  fs::path models_dir_;
+  std::optional<Engine> engine_;
+
+  std::mutex mutex_;
+  std::condition_variable has_task_;
+  std::deque<Task> tasks_;
+  std::string running_id_;  // the last run that was asked for
+  std::stop_source running_stop_;
+};
+
+}  // namespace
+
+Status RunWorker(int socket) { return Worker(socket).Run(); }
+
+}  // namespace ingot

@@ -1,0 +1,73 @@
+// What server and worker say to each other: one JSON object a line, over a socket pair whose end
+// the worker finds as descriptor 3.
+//
+// To the worker:
+//   start     {role, num_threads, models_dir}           first; role "jobs" or "questions"
+//   ask       {number, question, argument}              as JobService::Ask
+//   run       {id, job, paths, memory_bytes, shrunk_bytes, forge_inference_memory, scratch_folder,
+//              embedding_cache}                          shrunk_bytes: a wish, after a death
+//   cancel    {id}
+//   forget    {}
+//   memory    {memory_bytes}                            for what is kept between jobs
+// From it:
+//   ready     {}
+//   answer    {number, answer} or {number, code, error}
+//   progress  {id, phase, step, num_steps}
+//   preview   {id, step, png}                           base64
+//   done      {id, result}
+//   failed    {id, code, error}
+// An end of the stream is the end of the other side: the worker then stops at once.
+#pragma once
+
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+#include "engine/json.h"
+
+namespace ingot {
+
+inline constexpr int kWorkerSocket = 3;
+
+// A model file of many thousand tensors is described in some MiB.
+inline constexpr size_t kMaxMessageBytes = 64 << 20;
+
+// Objects over a stream socket, which it closes in the end. One thread reads; any may send.
+class MessageStream {
+ public:
+  explicit MessageStream(int descriptor) : descriptor_(descriptor) {}
+  ~MessageStream();
+  MessageStream(const MessageStream&) = delete;
+  MessageStream& operator=(const MessageStream&) = delete;
+
+  // kUnavailable when the other side is gone or takes nothing for the socket's send timeout.
+  Status Send(const Json& message);
+
+  // Waits for the next object. kUnavailable at the end of the stream, kCorruption for what is none.
+  Result<Json> Receive();
+
+  // Of what has arrived: the next object, or none yet. Never waits.
+  Result<std::optional<Json>> ReceiveArrived();
+
+ private:
+  Result<std::optional<Json>> TakeLine();
+  Result<bool> Fill(int flags);  // whether something came
+
+  const int descriptor_;
+  std::mutex send_mutex_;
+  std::string buffer_;
+  size_t searched_ = 0;  // of the buffer: no end of line before
+};
+
+// {code, error} and back.
+Json FaultToJson(const Status& status);
+Status FaultFromJson(const Json& message);
+
+// Members of a message; a wrong or absent one is empty. Both sides are of one build: what does not
+// fit is a fault of the stream, not of a user.
+std::string TextOf(const Json& message, const char* key);
+std::optional<int64_t> NumberOf(const Json& message, const char* key);
+
+}  // namespace ingot
