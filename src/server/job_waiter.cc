@@ -56,7 +56,7 @@ void JobWaiter::Run() {
   std::unique_lock lock(mutex_);
   while (true) {
     changed_.wait(lock, [this] { return ends_ || !tasks_.empty(); });
-    if (ends_) return;
+    if (tasks_.empty()) return;  // what is there is done before the end: it frees subscriptions
     const std::function<void()> task = std::move(tasks_.front());
     tasks_.pop_front();
     lock.unlock();
