@@ -54,6 +54,12 @@ void OpenEventFeed(const ApiPtr& api, const std::string& job_id, uint64_t last_e
 
 void StreamEvents(const ApiPtr& api, const std::optional<JobRow>& job, const Request& request,
                   const ResponderPtr& responder) {
+  if (job && IsEnded(job->state)) {
+    // Its events may be forgotten: the last one is said again.
+    const std::shared_ptr<EventStream> stream = responder->Stream({}, [] {});
+    stream->Send("", Name(job->state), Dump({{"job_id", job->id}}));
+    return stream->Close();
+  }
   const bool is_one = job.has_value();
   OpenEventFeed(api, is_one ? job->id : "", LastEventId(request), responder,
                 [is_one](const std::shared_ptr<EventStream>& stream, const JobEvent& event) {

@@ -8,7 +8,7 @@
 namespace ingot::server {
 
 // Server-sent events of `job`, until it has ended, or of all jobs: id, type, and the data with
-// "job_id". Goes on behind the header Last-Event-ID, or the query's last_event_id.
+// "job_id"; of a job that had ended before, its end alone. Goes on behind the header Last-Event-ID, or the query's last_event_id.
 void StreamEvents(const ApiPtr& api, const std::optional<JobRow>& job, const Request& request,
                   const ResponderPtr& responder);
 

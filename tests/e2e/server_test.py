@@ -132,10 +132,9 @@ class ServerTest(unittest.TestCase):
                          {"sd_model_checkpoint": options["sd_model_checkpoint"]})
 
     def test_a_native_job_outlives_its_connection(self):
-        job = self.server.json("POST", "/ingot/v1/jobs", {"job": {**SMALL, "seed": 3}}, 202,
-                               {"Idempotency-Key": "once"})
-        again = self.server.json("POST", "/ingot/v1/jobs", {"job": {**SMALL, "seed": 3}}, 202,
-                                 {"Idempotency-Key": "once"})
+        wanted = {"job": {**SMALL, "seed": 3, "steps": 100}}
+        job, again = (self.server.json("POST", "/ingot/v1/jobs", wanted, 202,
+                                       {"Idempotency-Key": "once"}) for _ in range(2))
         self.assertEqual(job["id"], again["id"])
         path = "/ingot/v1/jobs/" + job["id"]
         events = self.server.events(path + "/events")
