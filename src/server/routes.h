@@ -1,7 +1,12 @@
-// What the server answers, by door. Each function adds its rows to the table.
+// What the server answers, by door. Each function adds its rows to the table; what it is given
+// outlives the table.
 #pragma once
 
+#include <functional>
+
 #include "jobs/job_service.h"
+#include "server/http_server.h"
+#include "server/metrics.h"
 #include "server/router.h"
 #include "server/serve.h"
 
@@ -12,5 +17,9 @@ void AddInternalRoutes(Router& router, JobService& jobs, const ServeOptions& opt
 void AddControlnetRoutes(Router& router, JobService& jobs, const ServeOptions& options);
 void AddIngotRoutes(Router& router, JobService& jobs, const ServeOptions& options);
 void AddOpenaiRoutes(Router& router, JobService& jobs, const ServeOptions& options);
+
+// /healthz, /metrics, /openapi.json, /docs, and / where nobody else has it. Last of all.
+void AddOperationsRoutes(Router& router, JobService& jobs, const ServeOptions& options,
+                         Metrics& metrics, std::function<HttpCounts()> counts);
 
 }  // namespace ingot::server
