@@ -3,12 +3,17 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
+
+namespace ingot {
+class JobService;
+}
 
 namespace ingot::server {
 
@@ -33,8 +38,13 @@ struct ServeOptions {
   LogLevel log_level = LogLevel::kInfo;
 };
 
-// Returns when `stop` is requested and the connections have ended. kInvalidArgument for a flag,
-// kUnavailable where the port is in use or the data folder cannot be written.
+// Opens the service and prints the URL when it listens. Returns when `stop` is requested and the
+// connections have ended. kInvalidArgument for a flag, kUnavailable where the port is in use or the
+// data folder cannot be written.
 Status Serve(const ServeOptions& options, std::stop_token stop);
+
+// The same over a service that is there already. `on_listen` is called with the URL.
+Status ServeJobs(const ServeOptions& options, JobService& jobs, std::stop_token stop,
+                 const std::function<void(const std::string& url)>& on_listen);
 
 }  // namespace ingot::server
