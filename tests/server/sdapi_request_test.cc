@@ -172,6 +172,20 @@ TEST_F(Txt2Img, InfotextFillsWhatTheRequestLeavesOut) {
   EXPECT_EQ(job["height"], 64);
 }
 
+// What clients send, from their sources; tests/server/client_bodies.json.
+TEST_F(Txt2Img, EveryClientIsUnderstoodOrRefusedByName) {
+  const auto text = ReadSmallFile(INGOT_SOURCE_DIR "/tests/server/client_bodies.json");
+  for (const Json& client : Json::parse(*text)) {
+    const std::string fault = FaultOf(client["body"]);
+    if (client["refused"].is_null()) {
+      EXPECT_EQ(fault, "") << client["client"];
+    } else {
+      EXPECT_TRUE(fault.starts_with(client["refused"].get<std::string>() + ":"))
+          << client["client"] << ": " << fault;
+    }
+  }
+}
+
 // Each field absent, null, of each wrong type and extreme: an answer, never a crash.
 TEST_F(Txt2Img, EveryValueOfEveryFieldHasAnAnswer) {
   const Json kValues[] = {nullptr,
