@@ -115,6 +115,20 @@ Status Expected(std::string_view field, std::string_view expected, const Json& f
   return InvalidArgument("{}: expected {}, found {}", field, expected, Dump(found).substr(0, 200));
 }
 
+// What is only shown has the type that clients expect of it.
+Status CheckType(const Json& value, const Json& example, std::string_view field) {
+  if (example.is_number() && !NumberOf(value)) return Expected(field, "a number", value);
+  if (example.is_array() && !value.is_array()) return Expected(field, "a list", value);
+  if (example.is_boolean() && !value.is_boolean() && !value.is_number() &&
+      !IsOneOf(value, {"true", "false"})) {
+    return Expected(field, "true or false", value);
+  }
+  if ((example.is_string() || example.is_null()) && !value.is_string()) {
+    return Expected(field, "text", value);
+  }
+  return {};
+}
+
 Status CheckModules(const Json& value, std::string_view field, ModelCatalog& models) {
   if (!value.is_array()) return Expected(field, "a list of file names", value);
   for (const Json& module : value) {
@@ -182,7 +196,8 @@ Status CheckOption(std::string_view name, const Json& value, std::string_view fi
   const Option* option = FindOption(name);
   if (option == nullptr || value.is_null()) return {};
   if (option->use == OptionUse::kHonoured) return CheckHonoured(name, value, field, models);
-  if (option->use == OptionUse::kShown || SameValue(value, option->default_value)) return {};
+  if (SameValue(value, option->default_value)) return {};
+  if (option->use == OptionUse::kShown) return CheckType(value, option->default_value, field);
   if (name == "forge_unet_storage_dtype" && IsOneOf(value, {"Automatic (fp16 LoRA)"})) return {};
   return InvalidArgument("{}: only {} is there yet, found {}", field, Dump(option->default_value),
                          Dump(value).substr(0, 200));

@@ -137,6 +137,7 @@ void AddProgressRoutes(Router& router, const ApiPtr& api) {
                             });
   progress.query = Schema{.name = "ProgressQuery",
                           .fields = {{.name = "skip_current_image", .type = FieldType::kBoolean}}};
+  progress.may_block = false;  // polled by everybody: no request waits before it
   router.Add(std::move(progress));
 
   router.Add({.method = "POST",

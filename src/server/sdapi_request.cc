@@ -166,7 +166,8 @@ Result<Json> OptionsOf(const Json& values, Json options, ModelCatalog& models) {
   const auto overrides = values.find("override_settings");
   if (overrides == values.end() || !overrides->is_object()) return options;
   for (const auto& [name, value] : overrides->items()) {
-    if (FindOption(name) == nullptr || value.is_null()) continue;
+    const Option* option = FindOption(name);
+    if (option == nullptr || option->use == OptionUse::kShown || value.is_null()) continue;
     INGOT_RETURN_IF_ERROR(CheckOption(name, value, "override_settings." + name, models));
     options[name] = value;
   }

@@ -54,6 +54,7 @@ TEST_F(Options, AValueThatWouldChangeThePictureIsRefusedByName) {
   EXPECT_EQ(status.message(), "sd_vae_decode_method: only \"Full\" is there yet, found \"TAESD\"");
   EXPECT_FALSE(options.Set({{"samples_format", "jpg"}}).ok());
   EXPECT_TRUE(options.Set({{"samples_format", "PNG"}}).ok());
+  EXPECT_FALSE(options.Set({{"jpeg_quality", Json::object()}}).ok());
   EXPECT_TRUE(options.Set({{"s_noise", "1.0"}, {"uni_pc_order", 3.0}}).ok());
 }
 
