@@ -129,6 +129,20 @@ TEST_F(UsableMemoryTest, ProcessMemoryIsInBytes) {
   EXPECT_EQ(memory->peak_bytes, 40 * kMiB);
 }
 
+TEST_F(UsableMemoryTest, OutOfMemoryKillsAreThoseOfTheCgroup) {
+  EXPECT_EQ(CountOutOfMemoryKills(root_), 0);
+  Write("proc/vmstat", "nr_free_pages 7\noom_kill 5\n");
+  EXPECT_EQ(CountOutOfMemoryKills(root_), 5);
+  Write("proc/self/cgroup", "4:memory:/a\n");
+  Write("proc/self/mountinfo", kVersion1Mount);
+  Write("cg/memory/a/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n");
+  EXPECT_EQ(CountOutOfMemoryKills(root_), 2);
+  Write("proc/self/cgroup", "0::/b\n");
+  Write("proc/self/mountinfo", kVersion2Mount);
+  Write("cg/b/memory.events", "low 0\noom 9\noom_kill 3\n");
+  EXPECT_EQ(CountOutOfMemoryKills(root_), 3);
+}
+
 TEST(SystemMemory, ThisMachineIsReadable) {
   const Result<UsableMemory> usable = ReadUsableMemory();
   ASSERT_TRUE(usable.ok()) << usable.status().message();

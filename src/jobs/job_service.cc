@@ -140,11 +140,14 @@ class Service final : public JobService {
 
   Result<Json> Ask(std::string_view question, const Json& argument) override {
     if (question != "plan") return planner_->Ask(question, argument);
-    Json planned = argument;
     const std::optional<int64_t> given = NumberOf(argument, "memory_bytes");
     INGOT_RETURN_IF_ERROR(CheckMemory(given));
-    planned["memory_bytes"] = given.value_or(Memory().num_bytes) - kServerShareBytes;
-    return planner_->Ask(question, planned);
+    const UsableMemory memory = Memory();
+    Json planned = argument;
+    planned["memory_bytes"] = given.value_or(memory.num_bytes) - kServerShareBytes;
+    INGOT_ASSIGN_OR_RETURN(Json answer, planner_->Ask(question, planned));
+    if (!given) answer["budget"]["ram_limited_by"] = memory.limited_by;
+    return answer;
   }
 
   Result<JobRow> Submit(const Submission& submission) override {

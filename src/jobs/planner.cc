@@ -5,8 +5,12 @@
 namespace ingot {
 namespace {
 
-// Plans of the published models take a tenth of it on a busy machine; past it the worker hangs.
-constexpr std::chrono::seconds kPatience(20);
+// A refusal of a published model makes about ten plans, 4 s each on a busy machine of two
+// processors; past three times that the worker hangs.
+constexpr std::chrono::seconds kPatience(120);
+
+// A worker is ready within 0.1 s of its start; a binary that cannot run never is.
+constexpr std::chrono::seconds kStartPatience(10);
 
 }  // namespace
 
@@ -39,7 +43,7 @@ Result<Json> Planner::Ask(std::string_view question, const Json& argument) {
 Result<std::optional<Result<Json>>> Planner::AskOnce(std::string_view question,
                                                      const Json& argument) {
   std::unique_lock lock(mutex_);
-  if (!changed_.wait_for(lock, kPatience, [&] { return is_ready_; })) {
+  if (!changed_.wait_for(lock, kStartPatience, [&] { return is_ready_; })) {
     return Unavailable("{}: expected a planner that runs, found none", question);
   }
   const uint64_t number = ++last_number_;

@@ -144,8 +144,8 @@ class Worker {
   }
 
   // Here previews and the embedding cache are plugged in: RunOptions::preview sends
-  //   {{"type", "preview"}, {"id", id}, {"step", step}, {"png", EncodeBase64(PngBytes(…))}},
-  // RunOptions::embedding_cache is TextOf(message, "embedding_cache").
+  //   {{"type", "preview"}, {"id", id}, {"step", step}, {"png", EncodeBase64(*PngBytes(…))}},
+  // RunOptions::embeddings_folder is TextOf(message, "embedding_cache").
   RunOptions OptionsOf(const std::string& id, const Json& message, std::vector<fs::path> paths,
                        const BudgetFlags& budget, const std::stop_source& stop) {
     const std::string scratch_folder = TextOf(message, "scratch_folder");

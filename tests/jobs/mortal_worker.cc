@@ -1,0 +1,60 @@
+// A worker that is told by the prompt how to fare: speaks the protocol, makes no picture.
+//
+// "abort": SIGABRT. "hang": silence. "deaf": progress for ever, cancel is not heard. "tire": dies
+// unless its budget was made smaller. Else: done at once.
+#include <unistd.h>
+
+#include <cstdlib>
+#include <thread>
+
+#include "jobs/worker_protocol.h"
+
+namespace ingot {
+namespace {
+
+Json Plan() { return {{"peak_ram_bytes", 400 << 20}}; }
+
+Json AnswerOf(const Json& argument) {
+  Json job = argument.value("request", Json::object());
+  job["batch"] = 1;
+  job["seed"] = 7;
+  return {{"job", job}, {"plan", Plan()}, {"budget", Json::object()}};
+}
+
+void Fare(MessageStream& stream, const Json& run) {
+  const std::string id = TextOf(run, "id"), prompt = TextOf(run["job"], "prompt");
+  if (prompt == "abort") std::abort();
+  if (prompt == "hang") std::this_thread::sleep_for(std::chrono::hours(1));
+  if (prompt == "tire" && !run.contains("shrunk_bytes")) std::_Exit(3);
+  while (prompt == "deaf") {
+    (void)stream.Send(
+        {{"type", "progress"}, {"id", id}, {"phase", "t5"}, {"step", 1}, {"num_steps", 2}});
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  const Json result = {{"images", Json::array()},
+                       {"plan", Plan()},
+                       {"shrunk_bytes", run.value("shrunk_bytes", 0)},
+                       {"measured", {{"peak_ram_bytes", 1}, {"phases", Json::array()}}}};
+  (void)stream.Send({{"type", "done"}, {"id", id}, {"result", result}});
+}
+
+int Main() {
+  MessageStream stream(kWorkerSocket);
+  while (true) {
+    const Result<Json> message = stream.Receive();
+    if (!message.ok()) return 0;
+    const std::string type = TextOf(*message, "type");
+    if (type == "start") (void)stream.Send({{"type", "ready"}});
+    if (type == "run") Fare(stream, *message);
+    if (type == "ask") {
+      (void)stream.Send({{"type", "answer"},
+                         {"number", (*message)["number"]},
+                         {"answer", AnswerOf((*message)["argument"])}});
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ingot
+
+int main() { return ingot::Main(); }
