@@ -69,6 +69,63 @@ void AddJobFlags(CLI::App& app, JobFlags& flags) {
   app.add_flag("--json", flags.json, "Print one JSON object");
 }
 
+// Of Forge and AUTOMATIC1111, as guides tell to paste them.
+constexpr const char* kForgeSwitches[] = {"--api",
+                                          "--nowebui",
+                                          "--api-log",
+                                          "--api-server-stop",
+                                          "--xformers",
+                                          "--autolaunch",
+                                          "--skip-install",
+                                          "--skip-torch-cuda-test",
+                                          "--no-half",
+                                          "--no-half-vae",
+                                          "--medvram",
+                                          "--lowvram",
+                                          "--cuda-malloc",
+                                          "--cuda-stream",
+                                          "--pin-shared-memory",
+                                          "--always-offload-from-vram",
+                                          "--always-gpu",
+                                          "--always-low-vram",
+                                          "--always-high-vram",
+                                          "--skip-version-check",
+                                          "--no-hashing",
+                                          "--opt-sdp-attention",
+                                          "--skip-python-version-check",
+                                          "--skip-prepare-environment",
+                                          "--enable-insecure-extension-access"};
+
+void AddServeFlags(CLI::App& app, ServeFlags& flags) {
+  app.add_option("--port", flags.port, "Port; 0: any that is free")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 65535));
+  app.add_option("--listen,--server-name", flags.listen,
+                 "Address to listen on; without a value all (needs --api-auth or --insecure)")
+      ->capture_default_str()
+      ->expected(0, 1);
+  app.add_option("--models,--ckpt-dir", flags.models_dir,
+                 "Models folder (./models, else the demo models)");
+  app.add_option("--data-dir", flags.data_dir, "Queue, history and pictures")
+      ->capture_default_str();
+  app.add_option("--memory", flags.memory, "Most memory of server and workers, such as 8GiB");
+  app.add_option("--scratch", flags.scratch, "Folder on a disk for large activations (/var/tmp)");
+  app.add_option("--threads", flags.threads, "Threads of the engine (all processors)");
+  app.add_option("--api-auth", flags.api_auth, "USER:PASSWORD[,USER2:PASSWORD2] of every route");
+  app.add_flag("--insecure", flags.is_insecure, "Listen on other addresses without --api-auth");
+  app.add_option("--cors-allow-origins", flags.cors_allow_origins,
+                 "Pages that may call, such as https://lite.koboldai.net");
+  app.add_option("--allowed-hosts", flags.allowed_hosts, "Names that the server is called by");
+  app.add_option("--tls-certfile", flags.tls_certfile, "Certificate chain, PEM");
+  app.add_option("--tls-keyfile", flags.tls_keyfile, "Its key, PEM");
+  app.add_option("--log-level", flags.log_level, "error, warning, info or debug")
+      ->capture_default_str();
+  for (const char* name : kForgeSwitches) {
+    app.add_flag_callback(name, [&flags, name] { flags.ignored.emplace_back(name); })
+        ->group("");  // not in --help
+  }
+}
+
 int Main(int argc, char** argv) {
   CLI::App app{"Pictures from text with Flux on the memory you have.", "ingot"};
   app.set_version_flag("--version", "ingot " INGOT_VERSION);
@@ -124,6 +181,14 @@ int Main(int argc, char** argv) {
   CLI::App* worker = app.add_subcommand("worker", "")->group("");
   worker->callback([&] { status = RunWorker(kWorkerSocket); });
 
+  ServeFlags serve_flags;
+  CLI::App* serve = app.add_subcommand("serve", "Serve Forge's API, a queue and its history");
+  AddServeFlags(*serve, serve_flags);
+  serve->callback([&] {
+    if (serve_flags.listen.empty()) serve_flags.listen = "0.0.0.0";
+    status = ServeCommand(serve_flags, stop.get_token());
+  });
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -133,8 +198,8 @@ int Main(int argc, char** argv) {
   }
   if (app.get_subcommands().empty()) {
     status = InvalidArgument(
-        "command: expected run, plan, inspect, models, quantize or bench, found none; see ingot "
-        "--help");
+        "command: expected run, plan, inspect, models, quantize, bench or serve, found none; see "
+        "ingot --help");
   }
   if (std::fflush(stdout) != 0 && status.ok()) {
     status = Unavailable("stdout: expected to take the output, found: {}", std::strerror(errno));

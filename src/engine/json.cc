@@ -130,6 +130,7 @@ Json ToJson(const Job& job) {
           {"precision", Name(job.precision)},
           {"cfg", job.cfg_scale},
           {"guidance", job.distilled_guidance},
+          {"eta", job.eta ? Json(*job.eta) : Json()},
           {"min_text_tokens", job.min_text_tokens},
           {"numerics", kNumericsVersion},
           {"files",
@@ -156,6 +157,7 @@ Result<JobRequest> JobRequestFromJson(const Json& json, const std::filesystem::p
   job.Read("precision", request.precision);
   job.Read("cfg", request.cfg_scale);
   job.Read("guidance", request.distilled_guidance);
+  job.Read("eta", request.eta);
   job.Read("model", request.models.model);
   job.Ignore("min_text_tokens");
   job.Ignore("numerics");

@@ -15,7 +15,7 @@ TEST(JobJson, GivesTheJobThatItWasMadeOf) {
   const std::string models = INGOT_SOURCE_DIR "/demo/models";
   Result<JobRequest> request = JobRequestFromJson(
       Json::parse(R"({"prompt":"a red house","width":128,"steps":3,"seed":18446744073709551615,
-                      "sampler":"Heun","cfg":2.5,"batch":null})"),
+                      "sampler":"Euler a","eta":0,"cfg":2.5,"batch":null})"),
       models);
   ASSERT_TRUE(request.ok()) << request.status().message();
   const Result<Job> job = ResolveJob(*request);

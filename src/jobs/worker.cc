@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/base64.h"
 #include "engine/engine.h"
 #include "engine/questions.h"
 #include "jobs/worker_protocol.h"
@@ -42,9 +43,10 @@ class Worker {
     std::stop_source stop;  // of a run
   };
 
-  // Here the engine of jobs is told to keep weights: EngineOptions::keep_weights = keeps.
-  Status OpenEngine(size_t num_threads, [[maybe_unused]] bool keeps) {
-    INGOT_ASSIGN_OR_RETURN(Engine engine, Engine::Open({.num_threads = num_threads}));
+  // The engine of jobs keeps weights for the next one.
+  Status OpenEngine(size_t num_threads, bool keeps) {
+    INGOT_ASSIGN_OR_RETURN(Engine engine,
+                           Engine::Open({.num_threads = num_threads, .keep_weights = keeps}));
     engine_.emplace(std::move(engine));
     return {};
   }
@@ -102,7 +104,7 @@ class Worker {
       Report(report);
       ::malloc_trim(0);  // tokenizers of 10 MiB and more are not kept
     } else if (type == "forget") {
-      Forget();
+      engine_->Forget();
     } else if (type == "memory") {
       KeepWithin(NumberOf(task.message, "memory_bytes"));
     }
@@ -111,12 +113,10 @@ class Worker {
   // The server is gone when this fails; Listen sees it as well.
   void Report(const Json& message) { static_cast<void>(stream_.Send(message)); }
 
-  // Here what the engine keeps goes: engine_->Forget().
-  void Forget() { ::malloc_trim(0); }
-
-  // Here a smaller budget acts on what is kept at once: Forget() when engine_->kept_bytes() is
-  // more.
-  void KeepWithin(std::optional<int64_t> /*memory_bytes*/) {}
+  // A smaller budget acts on what is kept at once; the job after it has its own plan.
+  void KeepWithin(std::optional<int64_t> memory_bytes) {
+    if (memory_bytes && engine_->kept_bytes() > *memory_bytes) engine_->Forget();
+  }
 
   // Here the hint goes to the planner: BudgetFlags::forge_inference_memory of the message's.
   static BudgetFlags BudgetOf(const Json& message) {
@@ -143,24 +143,28 @@ class Worker {
     return engine_->Run(job, OptionsOf(id, message, std::move(paths), budget, task.stop));
   }
 
-  // Here previews and the embedding cache are plugged in: RunOptions::preview sends
-  //   {{"type", "preview"}, {"id", id}, {"step", step}, {"png", EncodeBase64(*PngBytes(…))}},
-  // RunOptions::embeddings_folder is TextOf(message, "embedding_cache").
   RunOptions OptionsOf(const std::string& id, const Json& message, std::vector<fs::path> paths,
                        const BudgetFlags& budget, const std::stop_source& stop) {
     const std::string scratch_folder = TextOf(message, "scratch_folder");
     return {.paths = std::move(paths),
             .budget = budget,
             .scratch_folder = scratch_folder.empty() ? kDefaultScratchFolder : scratch_folder,
-            .progress =
-                [this, id](const JobProgress& progress) {
-                  Report({{"type", "progress"},
-                          {"id", id},
-                          {"phase", progress.phase},
-                          {"step", progress.step},
-                          {"num_steps", progress.num_steps}});
-                },
+            .embeddings_folder = TextOf(message, "embedding_cache"),
+            .progress = [this, id](const JobProgress& progress) { Tell(id, progress); },
             .stop = stop.get_token()};
+  }
+
+  void Tell(const std::string& id, const JobProgress& progress) {
+    Report({{"type", "progress"},
+            {"id", id},
+            {"phase", progress.phase},
+            {"step", progress.step},
+            {"num_steps", progress.num_steps}});
+    if (progress.preview == nullptr) return;
+    const Preview& preview = *progress.preview;
+    const Result<std::string> png = PngBytes(preview.width, preview.height, preview.pixels);
+    if (!png.ok()) return;  // out of memory at the most: the picture matters more
+    Report({{"type", "preview"}, {"id", id}, {"step", progress.step}, {"png", EncodeBase64(*png)}});
   }
 
   Result<Json> Answer(const std::string& question, const Json& argument) {

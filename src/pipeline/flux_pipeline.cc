@@ -327,7 +327,8 @@ Status FluxPipeline::SamplePictures(Device& device, std::vector<Conditioning>& c
                                           .preview = &preview});
                               }
                               return {};
-                            }};
+                            },
+                            .eta = job_.eta};
     INGOT_RETURN_IF_ERROR(Sample(*job_.sampler, run));
     INGOT_RETURN_IF_ERROR(CheckFinite(x, "sampling", job_.models.flux));
   }

@@ -63,6 +63,10 @@ std::string MakeInfotext(const Job& job, uint64_t picture_seed, std::string_view
   fields.emplace_back("Model hash", std::string(model_hash.substr(0, 10)));
   fields.emplace_back("Model", Stem(job.models.flux));
   fields.emplace_back("RNG", job.rng == Rng::kCpu ? "CPU" : "NV");
+  if (job.eta) {
+    fields.emplace_back(job.sampler->name == "DDIM" ? "Eta DDIM" : "Eta",
+                        fmt::format("{:g}", *job.eta));
+  }
   fields.emplace_back("Version", "ingot-" INGOT_VERSION);
   fields.emplace_back("Module 1", Stem(job.models.vae));
   fields.emplace_back("Module 2", Stem(job.models.clip));

@@ -48,6 +48,7 @@ Status CheckValues(const Job& job) {
   INGOT_RETURN_IF_ERROR(CheckRange("batch", job.batch, 1, kMaxBatch));
   INGOT_RETURN_IF_ERROR(CheckRange("cfg", job.cfg_scale, 0, 100));
   INGOT_RETURN_IF_ERROR(CheckRange("guidance", job.distilled_guidance, 0, 100));
+  INGOT_RETURN_IF_ERROR(CheckRange("eta", job.eta.value_or(0), 0, 1));
   INGOT_RETURN_IF_ERROR(CheckRange("text tokens of the model", job.min_text_tokens, 1, 4096));
   const auto& vae = job.models.vae.As<vae::VaeConfig>();
   if (vae.scale() != 8) {
@@ -89,6 +90,8 @@ Result<Job> ResolveJob(const JobRequest& request) {
       .precision = precision,
       .cfg_scale = request.cfg_scale.value_or(1.0),
       .distilled_guidance = request.distilled_guidance.value_or(3.5),
+      .eta =
+          request.eta == sampler->default_eta || !sampler->takes_eta ? std::nullopt : request.eta,
       .min_text_tokens = FileDefault(flux, "ingot.min_text_tokens", 256)};
   INGOT_RETURN_IF_ERROR(CheckValues(job));
   return job;

@@ -23,7 +23,7 @@ struct JobRequest {
   std::optional<int> width, height, steps, batch;
   std::optional<uint64_t> seed;  // unset: drawn at random, then written into the job
   std::optional<std::string> sampler, scheduler, rng, precision;
-  std::optional<double> cfg_scale, distilled_guidance;
+  std::optional<double> cfg_scale, distilled_guidance, eta;
 };
 
 // Immutable once resolved. Pictures of a batch have the seeds seed, seed + 1, ….
@@ -41,6 +41,8 @@ struct Job {
   Precision precision = Precision::kDefault;
   double cfg_scale = 1.0;
   double distilled_guidance = 3.5;  // used by guidance-distilled models only
+  // Share of fresh noise; unset: the sampler's own (always, where the sampler has none).
+  std::optional<double> eta;
   int min_text_tokens = 256;        // T5 rows are padded to this
 
   const flux::FluxConfig& flux() const { return models.flux.As<flux::FluxConfig>(); }

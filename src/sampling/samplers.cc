@@ -12,14 +12,15 @@ namespace {
 
 // In Forge's order of /sdapi/v1/samplers.
 constexpr std::array kSamplers = std::to_array<Sampler>({
-    {"DPM++ 2M", "k_dpmpp_2m", "", SampleDpmpp2m, 2, NoiseKind::kNone, 0.0},
-    {"DPM++ 2M SDE", "k_dpmpp_2m_sde", "", SampleDpmpp2mSde, 3, NoiseKind::kBrownian, 1.0},
-    {"Euler a", "k_euler_a", "k_euler_ancestral", SampleEulerAncestral, 2, NoiseKind::kStream, 1.0},
-    {"Euler", "k_euler", "", SampleEuler, 1, NoiseKind::kNone, 0.0},
-    {"Heun", "k_heun", "", SampleHeun, 3, NoiseKind::kNone, 0.0},
-    {"DDIM", "ddim", "", SampleDdim, 2, NoiseKind::kStream, 0.0},
-    {"UniPC", "unipc", "", SampleUniPc, 5, NoiseKind::kNone, 0.0},
-    {"LCM", "k_lcm", "", SampleLcm, 2, NoiseKind::kStream, 1.0},
+    {"DPM++ 2M", "k_dpmpp_2m", "", SampleDpmpp2m, 2, NoiseKind::kNone, 0.0, false},
+    {"DPM++ 2M SDE", "k_dpmpp_2m_sde", "", SampleDpmpp2mSde, 3, NoiseKind::kBrownian, 1.0, true},
+    {"Euler a", "k_euler_a", "k_euler_ancestral", SampleEulerAncestral, 2, NoiseKind::kStream, 1.0,
+     true},
+    {"Euler", "k_euler", "", SampleEuler, 1, NoiseKind::kNone, 0.0, false},
+    {"Heun", "k_heun", "", SampleHeun, 3, NoiseKind::kNone, 0.0, false},
+    {"DDIM", "ddim", "", SampleDdim, 2, NoiseKind::kStream, 0.0, true},
+    {"UniPC", "unipc", "", SampleUniPc, 5, NoiseKind::kNone, 0.0, false},
+    {"LCM", "k_lcm", "", SampleLcm, 2, NoiseKind::kStream, 1.0, false},
 });
 
 Status CheckSigmas(std::span<const float> sigmas) {

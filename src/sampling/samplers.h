@@ -85,6 +85,7 @@ struct Sampler {
   int num_buffers;  // of x.size() floats, in SamplerRun::scratch
   NoiseKind noise;
   double default_eta;
+  bool takes_eta;  // else SamplerRun::eta does nothing
 };
 
 std::span<const Sampler> Samplers();

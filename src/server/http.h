@@ -15,6 +15,9 @@ namespace ingot::server {
 
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
+// Of ASCII letters, as names of headers are compared.
+bool EqualsIgnoringCase(std::string_view a, std::string_view b);
+
 struct Request {
   std::string method;                         // "GET"; HEAD comes as GET
   std::string path;                           // decoded, without a trailing slash

@@ -54,8 +54,22 @@ class Router {
   std::vector<Route> routes_;
 };
 
-// {"detail": message, "error": code name, …}: 422 for what the caller can mend (kInvalidArgument,
-// kNotFound of a model, kOutOfBudget), 404, 507 for a full disk, 503 …; by status code.
-Response ErrorResponse(const Status& status);
+// {"detail": message, "error": code name, "errors": message, "body": ""}: 422 for what the caller
+// can mend (kInvalidArgument, kUnsupported, kOutOfBudget), 507 for a full disk, 503 …; by status
+// code. `not_found` is the status of kNotFound: 404 where the path names what is missing (a job),
+// 422 where the body does (a model).
+Response ErrorResponse(const Status& status, int not_found = 404);
+
+// 422 {"detail":[{"type","loc":[part, field],"msg","input"}], "error", "errors", "body": ""};
+// `part` is "body" or "query".
+Response FaultsResponse(const std::vector<FieldFault>& faults, std::string_view part = "body");
+
+// As clients of OpenAI read it: {"error":{"message","type","param","code"}}. What the router itself
+// answers on a route of tag "openai" has this form.
+Response OpenAiErrorResponse(std::string_view message, int status = 400,
+                             std::string_view param = {});
+
+// Any answer in words alone, in the form of ErrorResponse.
+Response PlainErrorResponse(int status, std::string_view detail);
 
 }  // namespace ingot::server

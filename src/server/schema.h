@@ -43,6 +43,7 @@ struct FieldFault {
   std::string field;
   std::string message;  // "steps: expected a whole number from 1 to 1000, found \"many\""
   Json input;
+  std::string type = "value_error";  // "missing", "int_parsing", "string_type", …
 };
 
 struct Validated {
@@ -50,6 +51,13 @@ struct Validated {
   std::vector<FieldFault> faults;
 };
 Validated Validate(const Schema& schema, const Json& body);
+
+// The JSON that `text` is. kInvalidArgument where it is none, nests deeper than kMaxJsonDepth or
+// holds more than kMaxJsonValues values: the parser's time grows with the square of an object's
+// keys, its memory with their number.
+inline constexpr int kMaxJsonDepth = 64;
+inline constexpr int kMaxJsonValues = 16384;
+Result<Json> ParseJson(std::string_view text);
 
 // The schema as OpenAPI 3.1 writes it.
 Json OpenApiSchema(const Schema& schema);

@@ -1,0 +1,73 @@
+#include "server/event_feed.h"
+
+#include <charconv>
+#include <mutex>
+
+namespace ingot::server {
+namespace {
+
+uint64_t LastEventId(const Request& request) {
+  std::string text(request.header("Last-Event-ID"));
+  if (const auto query = request.query.find("last_event_id"); text.empty()) {
+    if (query != request.query.end()) text = query->second;
+  }
+  uint64_t id = 0;
+  std::from_chars(text.data(), text.data() + text.size(), id);
+  return id;
+}
+
+// Held by the stream's on_close; the subscription ends with it, on the waiter's thread: not on one
+// of the service that is within its sink.
+struct Feed {
+  std::mutex mutex;
+  bool is_closed = false;
+  std::unique_ptr<Subscription> subscription;
+};
+
+}  // namespace
+
+void OpenEventFeed(const ApiPtr& api, const std::string& job_id, uint64_t last_event_id,
+                   const ResponderPtr& responder,
+                   std::function<void(const std::shared_ptr<EventStream>&, const JobEvent&)> sink,
+                   std::function<void()> on_close) {
+  const auto feed = std::make_shared<Feed>();
+  const std::shared_ptr<EventStream> stream =
+      responder->Stream({}, [weak = std::weak_ptr<Api>(api), feed, on_close = std::move(on_close)] {
+        const ApiPtr still = weak.lock();
+        if (!still) return;
+        still->waiter.Post([feed, on_close] {
+          std::unique_ptr<Subscription> ended;
+          {
+            const std::lock_guard lock(feed->mutex);
+            feed->is_closed = true;
+            ended = std::move(feed->subscription);
+          }
+          if (on_close) on_close();
+        });
+      });
+  std::unique_ptr<Subscription> subscription = api->jobs.Subscribe(
+      job_id, last_event_id,
+      [stream, sink = std::move(sink)](const JobEvent& event) { sink(stream, event); });
+  const std::lock_guard lock(feed->mutex);
+  if (!feed->is_closed) feed->subscription = std::move(subscription);
+}
+
+void StreamEvents(const ApiPtr& api, const std::optional<JobRow>& job, const Request& request,
+                  const ResponderPtr& responder) {
+  if (job && IsEnded(job->state)) {
+    // Its events may be forgotten: the last one is said again.
+    const std::shared_ptr<EventStream> stream = responder->Stream({}, [] {});
+    stream->Send("", Name(job->state), Dump({{"job_id", job->id}}));
+    return stream->Close();
+  }
+  const bool is_one = job.has_value();
+  OpenEventFeed(api, is_one ? job->id : "", LastEventId(request), responder,
+                [is_one](const std::shared_ptr<EventStream>& stream, const JobEvent& event) {
+                  Json data = {{"job_id", event.job_id}};
+                  if (event.data.is_object()) data.update(event.data);
+                  stream->Send(std::to_string(event.id), event.type, Dump(data));
+                  if (is_one && EndsJob(event.type)) stream->Close();
+                });
+}
+
+}  // namespace ingot::server

@@ -1,0 +1,62 @@
+"""One `ingot serve` with the demo model on a free port, and how a test asks it."""
+import http.client
+import json
+import re
+import subprocess
+import time
+
+from ingot import MODELS, binary
+
+SMALL = {"prompt": "a red house", "steps": 2, "width": 64, "height": 64}
+
+
+class Server:
+    """One server on a free port, with a data folder of its own."""
+
+    def __init__(self, data_dir):
+        self.process = subprocess.Popen(
+            [binary(), "serve", "--port", "0", "--data-dir", data_dir, "--models", str(MODELS),
+             "--memory", "1GiB", "--log-level", "warning"],
+            stdout=subprocess.PIPE, text=True)
+        for line in self.process.stdout:
+            if found := re.search(r"http://([\d.]+):(\d+)", line):
+                self.address = (found[1], int(found[2]))
+                return
+        raise RuntimeError("the server did not say where it listens")
+
+    def ask(self, method, path, body=None, headers=None, raw=None):
+        """(status, headers, bytes)"""
+        connection = http.client.HTTPConnection(*self.address, timeout=240)
+        data = raw if body is None else json.dumps(body)
+        connection.request(method, path, data, {"Content-Type": "application/json", **(headers or {})})
+        response = connection.getresponse()
+        answer = response.status, dict(response.getheaders()), response.read()
+        connection.close()
+        return answer
+
+    def json(self, method, path, body=None, status=200, headers=None):
+        found, _, data = self.ask(method, path, body, headers)
+        assert found == status, (method, path, found, data[:400])
+        return json.loads(data)
+
+    def events(self, path, headers=None, method="GET", body=None):
+        """The events of a stream that ends: [(id, type, data)]"""
+        _, _, data = self.ask(method, path, body, headers)
+        events = []
+        for block in data.decode().split("\n\n"):
+            fields = dict(line.split(": ", 1) for line in block.split("\n") if ": " in line)
+            if "data" in fields:
+                events.append((fields.get("id"), fields.get("event"), json.loads(fields["data"])))
+        return events
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(60)
+        self.process.stdout.close()
+
+
+def wait_until(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)

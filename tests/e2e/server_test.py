@@ -1,0 +1,163 @@
+"""`ingot serve` with the demo model, as clients of Forge, of OpenAI and of its own API meet it."""
+import base64
+import json
+import tempfile
+import threading
+import time
+import unittest
+import urllib.parse
+
+import ingot
+from server import SMALL, Server, wait_until
+
+
+class ServerTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.server = Server(cls.folder.name)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.stop()
+        cls.folder.cleanup()
+
+    def txt2img(self, body, status=200):
+        return self.server.json("POST", "/sdapi/v1/txt2img", {**SMALL, **body}, status)
+
+    def test_a_picture_comes_with_its_text_and_its_plan(self):
+        answer = self.txt2img({"seed": 7, "n_iter": 2, "sampler_name": "k_euler"})
+        info = json.loads(answer["info"])
+        self.assertEqual(info["all_seeds"], [7, 8])
+        self.assertEqual(len(answer["images"]), 2)
+        self.assertEqual(info["sampler_name"], "Euler")
+        self.assertGreater(answer["plan"]["peak_ram_bytes"], 0)
+        told = self.server.json("POST", "/sdapi/v1/png-info", {"image": answer["images"][1]})
+        self.assertEqual(told["parameters"]["Seed"], "8")
+        self.assertEqual(told["info"], info["infotexts"][1])
+
+    def test_the_same_job_gives_the_same_picture_whatever_the_memory_keys_say(self):
+        pictures = {
+            self.txt2img({"seed": 5, "override_settings": memory})["images"][0]
+            for memory in ({}, {"forge_inference_memory": 1024}, {"forge_inference_memory": 99999},
+                           {"forge_async_loading": "Async", "forge_pin_shared_memory": "Shared"})}
+        self.assertEqual(len(pictures), 1)
+
+    def test_eta_0_of_euler_a_adds_no_noise(self):
+        ancestral = self.txt2img({"seed": 5, "sampler_name": "Euler a", "eta": 0})
+        fresh = self.txt2img({"seed": 5, "sampler_name": "Euler a"})
+        self.assertIn("Eta: 0", json.loads(ancestral["info"])["infotexts"][0])
+        self.assertNotIn("Eta", json.loads(fresh["info"])["infotexts"][0])
+        self.assertNotEqual(ancestral["images"], fresh["images"])
+
+    def test_a_job_that_cannot_fit_is_refused_before_it_is_queued(self):
+        before = self.server.json("GET", "/ingot/v1/jobs")["num_total"]
+        answer = self.txt2img({"width": 8192, "height": 8192}, 422)
+        self.assertIn("budget", answer["detail"])
+        self.assertEqual(self.server.json("GET", "/ingot/v1/jobs")["num_total"], before)
+
+    def test_options_hold_for_later_jobs_and_posting_them_back_is_nothing(self):
+        options = self.server.json("GET", "/sdapi/v1/options")
+        begin = time.monotonic()
+        self.server.json("POST", "/sdapi/v1/options", options)
+        self.server.json("POST", "/sdapi/v1/options", {"sd_model_checkpoint": "ingot-demo-Q4_0"})
+        self.assertLess(time.monotonic() - begin, 2)
+        info = json.loads(self.txt2img({})["info"])
+        self.assertEqual(info["sd_model_name"], "ingot-demo-Q4_0")
+        info = json.loads(self.txt2img(
+            {"override_settings": {"sd_model_checkpoint": "ingot-demo.gguf"}})["info"])
+        self.assertEqual(info["sd_model_name"], "ingot-demo")
+        self.server.json("POST", "/sdapi/v1/options", {"sd_model_checkpoint": "no such"}, 422)
+        self.server.json("POST", "/sdapi/v1/options",
+                         {"sd_model_checkpoint": options["sd_model_checkpoint"]})
+
+    def test_a_native_job_outlives_its_connection(self):
+        wanted = {"job": {**SMALL, "seed": 3, "steps": 100}}
+        job, again = (self.server.json("POST", "/ingot/v1/jobs", wanted, 202,
+                                       {"Idempotency-Key": "once"}) for _ in range(2))
+        self.assertEqual(job["id"], again["id"])
+        path = "/ingot/v1/jobs/" + job["id"]
+        events = self.server.events(path + "/events")
+        types = [event[1] for event in events]
+        self.assertEqual(types[-1], "done")
+        self.assertIn("started", types)
+        rest = self.server.events(path + "/events", {"Last-Event-ID": events[-2][0]})
+        self.assertEqual([event[1] for event in rest], ["done"])
+        done = self.server.json("GET", path)
+        self.assertEqual(done["state"], "done")
+        _, headers, picture = self.server.ask("GET", done["images"][0]["url"])
+        self.assertEqual(headers["Content-Type"], "image/png")
+        self.assertTrue(picture.startswith(b"\x89PNG"))
+        self.server.json("DELETE", path)
+        self.server.json("GET", path, status=404)
+
+    def test_a_running_job_is_interrupted_and_its_request_is_answered(self):
+        answer = []
+        long = threading.Thread(target=lambda: answer.append(self.server.ask(
+            "POST", "/sdapi/v1/txt2img", {**SMALL, "steps": 1000, "n_iter": 4})))
+        long.start()
+        wait_until(lambda: self.server.json("GET", "/sdapi/v1/progress")["progress"] > 0)
+        self.server.json("POST", "/sdapi/v1/interrupt")
+        long.join(60)
+        self.assertEqual(answer[0][0], 200)
+        wait_until(lambda: self.server.json("GET", "/sdapi/v1/progress")["state"]["job_count"] == 0)
+
+    def test_plan_answers_without_a_job(self):
+        before = self.server.json("GET", "/ingot/v1/jobs")["num_total"]
+        plan = self.server.json("POST", "/ingot/v1/plan", {"job": SMALL})
+        self.assertEqual([phase["name"] for phase in plan["plan"]["phases"]][-1], "decode")
+        self.assertEqual(self.server.json("GET", "/ingot/v1/jobs")["num_total"], before)
+
+    def test_openai_gives_base64_addresses_and_streams(self):
+        body = {"prompt": "a red house", "size": "64x64", "steps": 2, "seed": 1}
+        base = self.server.json("POST", "/v1/images/generations", body)
+        picture = base64.b64decode(base["data"][0]["b64_json"])
+        url = self.server.json("POST", "/v1/images/generations", {**body, "response_format": "url"})
+        address = urllib.parse.urlparse(url["data"][0]["url"])
+        self.assertEqual(self.server.ask("GET", address.path)[2], picture)
+        events = self.server.events("/v1/images/generations", method="POST",
+                                    body={**body, "stream": True, "partial_images": 2})
+        self.assertEqual(events[-1][1], "image_generation.completed")
+        self.assertEqual(base64.b64decode(events[-1][2]["b64_json"]), picture)
+        model = self.server.json("GET", "/v1/models")["data"][0]["id"]
+        self.server.json("POST", "/v1/images/generations", {**body, "model": model})
+        error = self.server.json("POST", "/v1/images/generations", {"n": 1}, 400)
+        self.assertTrue(error["error"]["message"])
+
+    def test_no_field_breaks_the_server(self):
+        values = [None, True, -1, 0, 1e308, 2**64, "", "-1", "nan", "x" * 5000, [], [None], {},
+                  {"a": None}, {"args": {"args": 1}}]
+        schema = self.server.json("GET", "/openapi.json")
+        routes = [(path, method.upper(), operation)
+                  for path, methods in schema["paths"].items()
+                  for method, operation in methods.items()
+                  if method in ("post", "put") and path not in ("/ingot/v1/memory",)]
+        self.assertGreater(len(routes), 15)
+        for path, method, operation in routes:
+            for raw in ("", '""', "null", "[]", "{bad", "{}" if "txt2img" not in path else "[1]"):
+                status = self.server.ask(method, path, raw=raw)[0]
+                self.assertLess(status, 500, (path, raw))
+            fields = self.fields(schema, operation)
+            for field in fields:
+                for value in values:
+                    # 8 pixels are no picture: every other fault comes first, and no job is run.
+                    body = {"prompt": "p", "width": 8, "size": "8x8", "job": {"width": 8},
+                            field: value}
+                    body = {key: body[key] for key in body if key in fields}
+                    if path.endswith("txt2img") and field == "width":
+                        body["height"] = 8
+                    status, _, data = self.server.ask(method, path, body)
+                    self.assertLess(status, 500, (path, field, value, data[:300]))
+                    json.loads(data)
+
+    @staticmethod
+    def fields(schema, operation):
+        content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+        body = content.get("schema", {})
+        if "$ref" in body:
+            body = schema["components"]["schemas"][body["$ref"].rsplit("/", 1)[1]]
+        return list(body.get("properties", {}))
+
+
+if __name__ == "__main__":
+    ingot.main()

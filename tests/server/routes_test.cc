@@ -1,0 +1,275 @@
+#include <fstream>
+
+#include "base/base64.h"
+#include "formats/png.h"
+#include "server/api_client.h"
+
+namespace ingot::server {
+
+std::string TestPicture() {
+  const auto bytes = EncodePng({.width = 1,
+                                .height = 1,
+                                .pixels = {1, 2, 3},
+                                .texts = {{"parameters", "p\nSteps: 2, Sampler: Euler, Seed: 1"}}});
+  const std::string path = testing::TempDir() + "ingot-api-test.png";
+  std::ofstream(path, std::ios::binary)
+      .write(reinterpret_cast<const char*>(bytes->data()),
+             static_cast<std::streamsize>(bytes->size()));
+  return path;
+}
+
+namespace {
+
+TEST(Sdapi, TheAnswerComesWhenTheJobHasEnded) {
+  ApiClient client;
+  const auto answered =
+      client.Begin("POST", "/sdapi/v1/txt2img", R"({"prompt":"p","seed":5,"n_iter":2,"steps":2})");
+  EXPECT_FALSE(answered->has_answer());
+  client.jobs.Finish("job1", JobState::kDone, {TestPicture(), TestPicture()});
+  const Response response = answered->Wait();
+  EXPECT_EQ(response.status, 200);
+  ASSERT_EQ(response.headers.size(), 1u);
+  EXPECT_EQ(response.headers[0], std::pair(std::string("X-Job-Id"), std::string("job1")));
+  const Json body = Json::parse(response.body);
+  EXPECT_EQ(body["images"].size(), 2u);
+  EXPECT_TRUE(DecodeBase64(body["images"][0].get<std::string>())->starts_with("\x89PNG"));
+  EXPECT_EQ(body["parameters"]["steps"], 2);
+  EXPECT_EQ(body["parameters"]["enable_hr"], false);
+  EXPECT_TRUE(body["parameters"].contains("styles"));
+  EXPECT_EQ(body["plan"]["peak_ram_bytes"], 1);
+  const Json info = Json::parse(body["info"].get<std::string>());
+  std::string keys;
+  for (const auto& [key, value] : info.items()) keys += key + " ";
+  EXPECT_EQ(keys,
+            "prompt all_prompts negative_prompt all_negative_prompts seed all_seeds subseed "
+            "all_subseeds subseed_strength width height sampler_name cfg_scale steps batch_size "
+            "restore_faces face_restoration_model sd_model_name sd_model_hash sd_vae_name "
+            "sd_vae_hash seed_resize_from_w seed_resize_from_h denoising_strength "
+            "extra_generation_params index_of_first_image infotexts styles job_timestamp clip_skip "
+            "is_using_inpainting_conditioning version ");
+  EXPECT_EQ(info["all_seeds"], Json::array({5, 6}));
+  EXPECT_EQ(info["all_prompts"], Json::array({"p", "p"}));
+  EXPECT_EQ(info["infotexts"].size(), 2u);
+}
+
+TEST(Sdapi, SendImagesFalseSendsNone) {
+  ApiClient client;
+  const auto answered =
+      client.Begin("POST", "/sdapi/v1/txt2img", R"({"prompt":"p","send_images":false})");
+  client.jobs.Finish("job1", JobState::kDone, {TestPicture()});
+  EXPECT_EQ(Json::parse(answered->Wait().body)["images"], Json::array());
+}
+
+TEST(Sdapi, AnInterruptedJobIsNoError) {
+  ApiClient client;
+  const auto answered = client.Begin("POST", "/sdapi/v1/txt2img", R"({"prompt":"p"})");
+  client.jobs.Finish("job1", JobState::kCancelled);
+  const Response response = answered->Wait();
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(Json::parse(response.body)["images"], Json::array());
+}
+
+TEST(Sdapi, AJobThatDoesNotFitIsRefusedWithTheReason) {
+  ApiClient client;
+  client.jobs.submit_status = OutOfBudget("needs 2 GiB; --batch 1 would fit");
+  const Response response = client.Ask("POST", "/sdapi/v1/txt2img", {{"prompt", "p"}});
+  EXPECT_EQ(response.status, 422);
+  EXPECT_EQ(Json::parse(response.body)["detail"], "needs 2 GiB; --batch 1 would fit");
+}
+
+TEST(Sdapi, AQueuedJobGoesWithItsClientAndARunningOneStays) {
+  ApiClient client;
+  const auto queued = client.Begin("POST", "/sdapi/v1/txt2img", R"({"prompt":"p"})");
+  const auto running = client.Begin("POST", "/sdapi/v1/txt2img", R"({"prompt":"p"})");
+  client.jobs.SetState("job2", JobState::kRunning);
+  queued->Disconnect();
+  running->Disconnect();
+  const auto last = client.Begin("POST", "/sdapi/v1/txt2img", R"({"prompt":"p"})");
+  client.jobs.Finish("job3", JobState::kDone, {TestPicture()});
+  EXPECT_EQ(last->Wait().status, 200);  // behind the two in the waiter's queue
+  EXPECT_EQ(client.jobs.cancelled, std::vector<std::string>{"job1"});
+  EXPECT_FALSE(queued->has_answer());
+}
+
+TEST(Sdapi, ActionsAnswerJson) {
+  ApiClient client;
+  for (const char* action : {"interrupt", "skip", "unload-checkpoint", "reload-checkpoint",
+                             "refresh-checkpoints", "refresh-vae", "refresh-loras", "options"}) {
+    for (const char* body : {"", "\"\"", "{}"}) {
+      const Response response =
+          client.Begin("POST", std::string("/sdapi/v1/") + action, body)->Wait();
+      EXPECT_EQ(response.status, 200) << action;
+      EXPECT_EQ(response.body, "{}") << action;
+    }
+  }
+  EXPECT_EQ(client.jobs.num_forgotten, 3);
+  EXPECT_EQ(client.jobs.num_interrupted, 6);
+}
+
+TEST(Sdapi, ListsHaveWhatClientsRead) {
+  ApiClient client;
+  EXPECT_EQ(client.Get("/sdapi/v1/upscalers")[0]["name"], "None");
+  EXPECT_EQ(client.Get("/sdapi/v1/samplers")[0]["aliases"], Json::array({"k_dpmpp_2m"}));
+  EXPECT_EQ(client.Get("/sdapi/v1/schedulers")[0]["label"], "Automatic");
+  const Json models = client.Get("/sdapi/v1/sd-models");
+  ASSERT_EQ(models.size(), 2u);
+  EXPECT_EQ(models[0]["title"], "ingot-demo.gguf [aaaaaaaaaa]");
+  EXPECT_EQ(models[1]["model_name"], "flux_dev-Q4_0");
+  EXPECT_TRUE(models[1]["hash"].is_null());
+  EXPECT_EQ(client.Get("/sdapi/v1/sd-vae").size(), 1u);
+  EXPECT_EQ(client.Get("/sdapi/v1/sd-modules").size(), 3u);
+  EXPECT_EQ(client.Get("/sdapi/v1/scripts")["img2img"], Json::array());
+  EXPECT_TRUE(client.Get("/sdapi/v1/memory")["cuda"].is_object());
+  for (const char* key :
+       {"sd_model_checkpoint", "sd_checkpoint_hash", "samples_format", "sd_vae",
+        "CLIP_stop_at_last_layers", "forge_preset", "forge_additional_modules",
+        "img2img_color_correction", "inpainting_mask_weight", "use_scale_latent_for_hires_fix"}) {
+    EXPECT_FALSE(client.Get("/sdapi/v1/options")[key].is_null()) << key;
+  }
+  EXPECT_EQ(client.Get("/controlnet/version")["version"], 3);
+}
+
+TEST(Sdapi, WhatIsNotThereIsRefusedByName) {
+  ApiClient client;
+  for (const char* name : {"img2img", "extra-single-image", "extra-batch-images", "interrogate"}) {
+    const Response response = client.Ask("POST", std::string("/sdapi/v1/") + name);
+    EXPECT_EQ(response.status, 422);
+    EXPECT_NE(response.body.find("not there yet"), std::string::npos);
+  }
+  EXPECT_EQ(client.Ask("POST", "/sdapi/v1/server-kill").status, 404);
+  EXPECT_EQ(client.Ask("POST", "/controlnet/detect").status, 422);
+}
+
+TEST(Sdapi, ProgressIsZeroWhenNothingIsQueuedOrRuns) {
+  ApiClient client;
+  const Json idle = client.Get("/sdapi/v1/progress");
+  EXPECT_EQ(idle["progress"], 0.0);
+  EXPECT_EQ(idle["state"]["job_count"], 0);
+  EXPECT_EQ(idle["state"]["job_timestamp"], "0");
+  client.jobs.state.running =
+      RunningJob{.id = "x", .phase = "sampling", .step = 5, .num_steps = 10, .preview_png = "png"};
+  const Json busy = client.Get("/sdapi/v1/progress");
+  EXPECT_DOUBLE_EQ(busy["progress"].get<double>(), 0.51);
+  EXPECT_EQ(busy["state"]["sampling_step"], 5);
+  EXPECT_EQ(busy["current_image"], "cG5n");
+  EXPECT_TRUE(client.Get("/sdapi/v1/progress?skip_current_image=true")["current_image"].is_null());
+}
+
+TEST(Internal, ATaskIsFollowedByItsForcedId) {
+  ApiClient client;
+  const auto waiting = client.Begin("POST", "/sdapi/v1/txt2img",
+                                    R"json({"prompt":"p","force_task_id":"task(a)"})json");
+  client.jobs.state.num_queued = 1;
+  EXPECT_EQ(client.Get("/internal/pending-tasks"), (Json{{"size", 1}, {"tasks", {"task(a)"}}}));
+  const Json ask = {{"id_task", "task(a)"}, {"id_live_preview", -1}, {"live_preview", true}};
+  EXPECT_EQ(Json::parse(client.Ask("POST", "/internal/progress", ask).body)["textinfo"],
+            "In queue: 1/1");
+  client.jobs.SetState("job1", JobState::kRunning);
+  client.jobs.state.running = RunningJob{.id = "job1",
+                                         .phase = "sampling",
+                                         .step = 1,
+                                         .num_steps = 4,
+                                         .preview_png = "png",
+                                         .preview_step = 1};
+  const Json active = Json::parse(client.Ask("POST", "/internal/progress", ask).body);
+  EXPECT_EQ(active["active"], true);
+  EXPECT_EQ(active["progress"], 0.25);
+  EXPECT_EQ(active["live_preview"], "data:image/png;base64,cG5n");
+  client.jobs.state = {};
+  client.jobs.Finish("job1", JobState::kDone, {TestPicture()});
+  EXPECT_EQ(Json::parse(client.Ask("POST", "/internal/progress", ask).body)["completed"], true);
+  (void)waiting->Wait();
+}
+
+TEST(PngInfo, GivesTextAndFields) {
+  ApiClient client;
+  const std::string picture = EncodeBase64(*ReadSmallFile(TestPicture()));
+  for (const std::string& image : {picture, "data:image/png;base64," + picture}) {
+    const Json info =
+        Json::parse(client.Ask("POST", "/sdapi/v1/png-info", {{"image", image}}).body);
+    EXPECT_EQ(info["info"], "p\nSteps: 2, Sampler: Euler, Seed: 1");
+    EXPECT_EQ(info["parameters"]["Sampler"], "Euler");
+    EXPECT_EQ(info["items"], Json::object());
+  }
+  EXPECT_EQ(client.Ask("POST", "/sdapi/v1/png-info", {{"image", "http://10.0.0.1/x"}}).status, 422);
+  EXPECT_EQ(client.Ask("POST", "/sdapi/v1/png-info", {{"image", "%%"}}).status, 422);
+}
+
+TEST(IngotApi, AJobIsAcceptedFollowedAndRemoved) {
+  ApiClient client;
+  const auto accepted = client.Begin(
+      "POST", "/ingot/v1/jobs",
+      R"({"job":{"prompt":"p","model":"dev-Q4_0"},"priority":2,"forge_inference_memory":5})",
+      {{"Idempotency-Key", "k"}});
+  const Response response = accepted->Wait();
+  EXPECT_EQ(response.status, 202);
+  EXPECT_EQ(Json::parse(response.body)["id"], "job1");
+  EXPECT_EQ(client.jobs.submissions[0].idempotency_key, "k");
+  EXPECT_EQ(client.jobs.submissions[0].priority, 2);
+  EXPECT_EQ(client.jobs.submissions[0].request["files"]["diffusion"],
+            "/m/Stable-diffusion/flux/dev-Q4_0.gguf");
+  EXPECT_EQ(client.Get("/ingot/v1/jobs/job1")["state"], "queued");
+  client.jobs.Finish("job1", JobState::kDone, {TestPicture()});
+  const Json done = client.Get("/ingot/v1/jobs/job1");
+  EXPECT_EQ(done["state"], "done");
+  const Response picture = client.Ask("GET", done["images"][0]["url"]);
+  EXPECT_EQ(picture.content_type, "image/png");
+  EXPECT_TRUE(picture.body.starts_with("\x89PNG"));
+  EXPECT_EQ(client.Ask("GET", "/ingot/v1/jobs/job1/images/1").status, 404);
+  EXPECT_EQ(client.Ask("GET", "/ingot/v1/jobs/job1/images/..").status, 404);
+  EXPECT_EQ(client.Get("/ingot/v1/jobs?state=done")["num_total"], 1);
+  EXPECT_EQ(Json::parse(client.Ask("DELETE", "/ingot/v1/jobs/job1").body)["removed"], true);
+  EXPECT_EQ(client.Ask("GET", "/ingot/v1/jobs/job1").status, 404);
+}
+
+TEST(IngotApi, DeleteCancelsAJobThatHasNotEnded) {
+  ApiClient client;
+  (void)client.Ask("POST", "/ingot/v1/jobs", {{"job", {{"prompt", "p"}}}});
+  EXPECT_EQ(Json::parse(client.Ask("DELETE", "/ingot/v1/jobs/job1").body)["cancelled"], true);
+  EXPECT_EQ(client.Get("/ingot/v1/jobs/job1")["state"], "cancelled");
+}
+
+TEST(IngotApi, NoPathOfAClientIsAFile) {
+  ApiClient client;
+  const Response response =
+      client.Ask("POST", "/ingot/v1/jobs", {{"job", {{"files", {{"clip", "/etc/passwd"}}}}}});
+  EXPECT_EQ(response.status, 422);
+  EXPECT_TRUE(client.jobs.submissions.empty());
+}
+
+TEST(IngotApi, EventsGoOnBehindTheLastOne) {
+  ApiClient client;
+  (void)client.Ask("POST", "/ingot/v1/jobs", {{"job", {{"prompt", "p"}}}});
+  client.jobs.Emit({.job_id = "job1", .type = "started"});
+  client.jobs.Emit({.job_id = "job1", .type = "step", .data = {{"step", 1}}});
+  const auto answered =
+      client.Begin("GET", "/ingot/v1/jobs/job1/events", "", {{"Last-Event-ID", "1"}});
+  client.jobs.Finish("job1", JobState::kDone, {TestPicture()});
+  answered->WaitForClose();
+  ASSERT_EQ(answered->stream->events.size(), 2u);
+  EXPECT_EQ(answered->stream->events[0].id, "2");
+  EXPECT_EQ(answered->stream->events[0].type, "step");
+  EXPECT_EQ(answered->stream->events[0].data, R"({"job_id":"job1","step":1})");
+  EXPECT_EQ(answered->stream->events[1].type, "done");
+  answered->CloseStream();
+}
+
+TEST(IngotApi, PlanAsksAndRunsNothing) {
+  ApiClient client;
+  const Response response =
+      client.Ask("POST", "/ingot/v1/plan", {{"job", {{"prompt", "p"}}}, {"memory_bytes", 5}});
+  EXPECT_EQ(Json::parse(response.body),
+            (Json{{"question", "plan"},
+                  {"argument", {{"memory_bytes", 5}, {"request", {{"prompt", "p"}}}}}}));
+  EXPECT_TRUE(client.jobs.submissions.empty());
+}
+
+TEST(IngotApi, TheBudgetChangesLive) {
+  ApiClient client;
+  EXPECT_EQ(client.Ask("PUT", "/ingot/v1/memory", {{"memory_bytes", 1 << 20}}).status, 200);
+  EXPECT_EQ(client.jobs.memory_bytes, 1 << 20);
+  EXPECT_EQ(client.Ask("PUT", "/ingot/v1/memory", {{"memory_bytes", "1"}}).status, 422);
+}
+
+}  // namespace
+}  // namespace ingot::server
