@@ -27,7 +27,7 @@ struct JobFlags {
 
 // Flags of `serve` as they were typed.
 struct ServeFlags {
-  std::string listen = "127.0.0.1";
+  std::string listen;  // empty: loopback
   int port = 7860;
   std::string models_dir, data_dir = "data", scratch, memory;
   std::optional<int> threads;

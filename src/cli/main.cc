@@ -101,8 +101,7 @@ void AddServeFlags(CLI::App& app, ServeFlags& flags) {
       ->capture_default_str()
       ->check(CLI::Range(0, 65535));
   app.add_option("--listen,--server-name", flags.listen,
-                 "Address to listen on; without a value all (needs --api-auth or --insecure)")
-      ->capture_default_str()
+                 "Address to listen on (127.0.0.1); without a value all: needs --api-auth")
       ->expected(0, 1);
   app.add_option("--models,--ckpt-dir", flags.models_dir,
                  "Models folder (./models, else the demo models)");
@@ -185,7 +184,8 @@ int Main(int argc, char** argv) {
   CLI::App* serve = app.add_subcommand("serve", "Serve Forge's API, a queue and its history");
   AddServeFlags(*serve, serve_flags);
   serve->callback([&] {
-    if (serve_flags.listen.empty()) serve_flags.listen = "0.0.0.0";
+    // Forge's --listen has no value.
+    if (serve->count("--listen") > 0 && serve_flags.listen.empty()) serve_flags.listen = "0.0.0.0";
     status = ServeCommand(serve_flags, stop.get_token());
   });
 

@@ -36,7 +36,7 @@ Result<server::LogLevel> ParseLogLevel(const std::string& name) {
 
 Status ServeCommand(const ServeFlags& flags, std::stop_token stop) {
   server::ServeOptions options = {
-      .address = flags.listen,
+      .address = flags.listen.empty() ? "127.0.0.1" : flags.listen,
       .port = flags.port,
       .models_dir = ModelsDir(flags.models_dir),
       .data_dir = flags.data_dir,

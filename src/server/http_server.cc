@@ -559,7 +559,9 @@ void Session::OnHeader() {
     return bad(501, "Transfer-Encoding: expected chunked, found another");
   }
   // What stands in front of the server may read two lengths otherwise than we do.
+  const std::string_view length = request_.header("Content-Length");
   if (message.count(http::field::content_length) > 1 ||
+      length.find_first_not_of("0123456789") != std::string_view::npos ||
       (message.count(http::field::content_length) == 1 &&
        message.count(http::field::transfer_encoding) > 0)) {
     return bad(400, "Content-Length: expected one length, found several");

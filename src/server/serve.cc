@@ -22,13 +22,15 @@ void RaiseDescriptorLimit() {
 }  // namespace
 
 Status ServeJobs(const ServeOptions& options, JobService& jobs, std::stop_token stop,
-                 const std::function<void(const std::string& url)>& on_listen) {
+                 const std::function<void(const std::string& url)>& on_listen,
+                 const std::function<void(Router&)>& add_routes) {
   INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Access> access, Access::Create(options));
   RaiseDescriptorLimit();
   Metrics metrics;
   Router router;
   HttpServer* listener = nullptr;
   AddApiRoutes(router, jobs, options);
+  if (add_routes) add_routes(router);
   // Requests may come before Listen has returned.
   std::mutex listener_mutex;
   AddOperationsRoutes(router, jobs, options, metrics, [&] {

@@ -17,6 +17,8 @@ class JobService;
 
 namespace ingot::server {
 
+class Router;
+
 enum class LogLevel : uint8_t { kError, kWarning, kInfo, kDebug };
 
 // The flags of `ingot serve`; what is empty or unset is not given.
@@ -43,8 +45,10 @@ struct ServeOptions {
 // data folder cannot be written.
 Status Serve(const ServeOptions& options, std::stop_token stop);
 
-// The same over a service that is there already. `on_listen` is called with the URL.
+// The same over a service that is there already. `on_listen` is called with the URL; `add_routes`,
+// if any, adds more to the table.
 Status ServeJobs(const ServeOptions& options, JobService& jobs, std::stop_token stop,
-                 const std::function<void(const std::string& url)>& on_listen);
+                 const std::function<void(const std::string& url)>& on_listen,
+                 const std::function<void(Router&)>& add_routes = {});
 
 }  // namespace ingot::server
