@@ -80,14 +80,16 @@ int main(int argc, char** argv) {
     stop.request_stop();
   });
   ingot::FakeJobService jobs;
-  const ingot::Status status =
-      ingot::server::ServeJobs({.port = argc > 1 ? std::atoi(argv[1]) : 0,
-                                .api_auth = argc > 2 ? argv[2] : "",
-                                .log_level = ingot::server::LogLevel::kWarning},
-                               jobs, stop.get_token(), [](const std::string& url) {
-                                 std::printf("%s\n", url.c_str());
-                                 std::fflush(stdout);
-                               });
+  const ingot::Status status = ingot::server::ServeJobs(
+      {.port = argc > 1 ? std::atoi(argv[1]) : 0,
+       .api_auth = argc > 2 ? argv[2] : "",
+       .log_level = ingot::server::LogLevel::kWarning},
+      jobs, stop.get_token(),
+      [](const std::string& url) {
+        std::printf("%s\n", url.c_str());
+        std::fflush(stdout);
+      },
+      AddTestRoutes);
   if (!status.ok()) {
     std::fprintf(stderr, "%s\n", status.message().c_str());
     std::_Exit(1);
