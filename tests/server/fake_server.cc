@@ -1,4 +1,5 @@
-// The server over a fake service, for load and schema tests: fake_server PORT [USER:PASSWORD].
+// The server over a fake service, for load and schema tests: fake_server PORT [USER:PASSWORD [CERT
+// KEY]].
 #include <signal.h>
 
 #include <cstdio>
@@ -83,6 +84,8 @@ int main(int argc, char** argv) {
   const ingot::Status status = ingot::server::ServeJobs(
       {.port = argc > 1 ? std::atoi(argv[1]) : 0,
        .api_auth = argc > 2 ? argv[2] : "",
+       .tls_certfile = argc > 4 ? argv[3] : "",
+       .tls_keyfile = argc > 4 ? argv[4] : "",
        .log_level = ingot::server::LogLevel::kWarning},
       jobs, stop.get_token(),
       [](const std::string& url) {
