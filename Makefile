@@ -9,12 +9,16 @@ PREFIX ?= /usr/local
 PRESET ?= release
 BUILD_DIR := $(if $(filter release,$(PRESET)),build,build/$(PRESET))
 
-.PHONY: demo build test bench install setup format clean
+.PHONY: demo serve build test bench install setup format clean
 
 # A picture from a prompt with the shipped demo model.
 demo: build
 	build/ingot run "a red house on the left and a green tree on the right, orange sky, white ground" \
 	  --seed 7 --models demo/models -o demo.png
+
+# The server at http://127.0.0.1:7860 with the shipped demo model.
+serve: build
+	build/ingot serve --models demo/models
 
 build: setup
 	cmake --preset $(PRESET)

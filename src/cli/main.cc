@@ -186,7 +186,7 @@ int Main(int argc, char** argv) {
   serve->callback([&] {
     // Forge's --listen has no value.
     if (serve->count("--listen") > 0 && serve_flags.listen.empty()) serve_flags.listen = "0.0.0.0";
-    status = ServeCommand(serve_flags, stop.get_token());
+    status = ServeCommand(serve_flags, StopOnSignals().get_token());
   });
 
   try {

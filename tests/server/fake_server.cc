@@ -1,4 +1,5 @@
-// The server over a fake service, for load and schema tests: fake_server PORT [USER:PASSWORD].
+// The server over a fake service, for load and schema tests: fake_server PORT [USER:PASSWORD [CERT
+// KEY]].
 #include <signal.h>
 
 #include <cstdio>
@@ -80,14 +81,18 @@ int main(int argc, char** argv) {
     stop.request_stop();
   });
   ingot::FakeJobService jobs;
-  const ingot::Status status =
-      ingot::server::ServeJobs({.port = argc > 1 ? std::atoi(argv[1]) : 0,
-                                .api_auth = argc > 2 ? argv[2] : "",
-                                .log_level = ingot::server::LogLevel::kWarning},
-                               jobs, stop.get_token(), [](const std::string& url) {
-                                 std::printf("%s\n", url.c_str());
-                                 std::fflush(stdout);
-                               });
+  const ingot::Status status = ingot::server::ServeJobs(
+      {.port = argc > 1 ? std::atoi(argv[1]) : 0,
+       .api_auth = argc > 2 ? argv[2] : "",
+       .tls_certfile = argc > 4 ? argv[3] : "",
+       .tls_keyfile = argc > 4 ? argv[4] : "",
+       .log_level = ingot::server::LogLevel::kWarning},
+      jobs, stop.get_token(),
+      [](const std::string& url) {
+        std::printf("%s\n", url.c_str());
+        std::fflush(stdout);
+      },
+      AddTestRoutes);
   if (!status.ok()) {
     std::fprintf(stderr, "%s\n", status.message().c_str());
     std::_Exit(1);
