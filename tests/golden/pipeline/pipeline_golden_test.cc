@@ -26,9 +26,10 @@ class FluxPipelinePeer {
     INGOT_RETURN_IF_ERROR(pipeline.EncodeClip(device, out.conds, measure, {}));
     INGOT_RETURN_IF_ERROR(pipeline.EncodeT5(device, out.conds, measure, {}));
     INGOT_RETURN_IF_ERROR(pipeline.HoistAll(device, out.conds, measure, {}));
-    INGOT_RETURN_IF_ERROR(pipeline.SamplePictures(device, out.conds, out.latents, measure, {}, {}));
     INGOT_RETURN_IF_ERROR(
-        pipeline.DecodePictures(device, {}, out.latents, out.pictures, measure, {}, {}));
+        pipeline.SamplePictures(device, out.conds, out.latents, measure, {}, {}, nullptr));
+    INGOT_RETURN_IF_ERROR(
+        pipeline.DecodePictures(device, {}, out.latents, out.pictures, measure, {}, {}, nullptr));
     return out;
   }
 };
