@@ -19,7 +19,9 @@ struct JobFlags {
   std::optional<uint64_t> seed;
   std::string sampler, scheduler, rng, precision;
   std::optional<double> cfg, guidance;
-  std::string memory;  // "2GiB"
+  std::string memory, vram;    // "2GiB"
+  std::string device;          // "cpu", "sim"
+  std::optional<double> link;  // GB/s of the simulated device
   std::optional<int> threads;
   std::string output, scratch, trace;
   bool json = false;

@@ -63,6 +63,9 @@ void AddJobFlags(CLI::App& app, JobFlags& flags) {
   app.add_option("--guidance", flags.guidance, "Distilled guidance of Flux dev (3.5)");
   app.add_option("--rng", flags.rng, "Noise source: cpu or nv");
   app.add_option("--memory", flags.memory, "Most memory to use, such as 8GiB");
+  app.add_option("--device", flags.device, "cpu, or sim: a GPU simulated on it (cpu)");
+  app.add_option("--vram", flags.vram, "Memory of the simulated GPU, such as 4GiB (8GiB)");
+  app.add_option("--link", flags.link, "Its link in GB/s (25)");
   app.add_option("--scratch", flags.scratch, "Folder on a disk for large activations (/var/tmp)");
   app.add_option("--precision", flags.precision, "fast, default or exact (f32 throughout)");
   app.add_option("--threads", flags.threads, "Threads (all processors)");

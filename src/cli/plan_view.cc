@@ -36,11 +36,15 @@ std::string Table(const Plan& plan) {
 
 // One phase over all that the process holds then; every character the same bytes.
 std::string Bar(const Plan& plan, const PhasePlan& phase, double columns_per_byte) {
-  const std::array<std::pair<char, int64_t>, 4> parts = {
-      {{'.', plan.fixed_bytes + phase.carried_bytes},
-       {'#', phase.resident_bytes},
-       {'=', phase.ring_bytes},
-       {'+', phase.arena_bytes}}};
+  std::array<std::pair<char, int64_t>, 4> parts = {{{'.', plan.fixed_bytes + phase.carried_bytes},
+                                                    {'#', phase.resident_bytes},
+                                                    {'=', phase.ring_bytes},
+                                                    {'+', phase.arena_bytes}}};
+  if (phase.vram_bytes > 0)
+    parts = {{{'.', plan.fixed_bytes + phase.carried_bytes},
+              {'#', 0},
+              {'=', 0},
+              {'+', phase.host_bytes}}};
   std::string bar;
   int64_t end = 0;  // rounded where parts end, so that errors do not add up
   for (const auto& [mark, num_bytes] : parts) {

@@ -29,6 +29,10 @@ class CopyEngine {
   // What Device::Allocate would still give, read live.
   virtual int64_t FreeBytes() const = 0;
 
+  // The most that has been in use since ResetPeak.
+  virtual int64_t PeakBytes() const = 0;
+  virtual void ResetPeak() = 0;
+
   // Of one direction; for the planner's bound bytes / link.
   virtual double LinkBytesPerSecond() const = 0;
 

@@ -73,9 +73,16 @@ struct OpCall {
 // picture, so that no cut at a multiple of it changes a bit (promise P5).
 inline constexpr int64_t kRowGrid = 256;
 
+class CopyEngine;
+
 class Device {
  public:
   virtual ~Device() = default;
+
+  // Null: the device computes in RAM, and its arenas are the host's to read and write. Else they
+  // are addresses on the device, and all that goes there or comes back is a copy (copy_engine.h).
+  virtual CopyEngine* copy_engine() { return nullptr; }
+  virtual const CopyEngine* copy_engine() const { return nullptr; }
 
   virtual std::string_view name() const = 0;
 

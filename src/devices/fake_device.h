@@ -49,6 +49,8 @@ class FakeDevice final : public Device, public CopyEngine {
   }
 
   int64_t FreeBytes() const override { return options_.capacity_bytes - in_use_bytes_; }
+  int64_t PeakBytes() const override { return in_use_bytes_; }
+  void ResetPeak() override {}
   double LinkBytesPerSecond() const override { return options_.link_bytes_per_s; }
   Result<std::unique_ptr<Arena>> AllocatePinned(int64_t num_bytes) override {
     return std::unique_ptr<Arena>(std::make_unique<Block>(num_bytes, nullptr));

@@ -79,7 +79,15 @@ Result<Engine> Engine::Open(const EngineOptions& options) {
           {.num_threads = options.num_threads,
            .kernels = options.reference_kernels ? CpuKernels::kReference : CpuKernels::kFast,
            .target = options.cpu_target}));
-  return Engine(std::move(device), options.keep_weights ? std::make_unique<KeptMemory>() : nullptr);
+  Engine engine;
+  engine.device_ = std::move(device);
+  if (options.sim) {
+    engine.cpu_ = std::move(engine.device_);
+    engine.device_ = std::make_unique<SimDevice>(*engine.cpu_, *options.sim);
+  } else if (options.keep_weights) {  // of RAM alone MakeRoom keeps account
+    engine.kept_ = std::make_unique<KeptMemory>();
+  }
+  return engine;
 }
 
 void Engine::Forget() {
@@ -90,27 +98,42 @@ void Engine::Forget() {
 Result<FluxPipeline> Engine::Prepare(const Job& job, const BudgetFlags& flags) const {
   INGOT_ASSIGN_OR_RETURN(const Budget budget, ReadBudget(flags));
   const int64_t trace_bytes = device_->trace() != nullptr ? Trace::num_bytes() : 0;
-  const SmallestPeak smallest_peak = [&](const JobShape& shape) -> Result<int64_t> {
+  const auto prepare = [&](const JobShape& shape) {
     Job other = job;
     other.width = shape.width;
     other.height = shape.height;
     other.batch = shape.batch;
-    INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, FluxPipeline::Prepare(other, *device_));
-    return pipeline.least_bytes() + trace_bytes;
+    return FluxPipeline::Prepare(other, *device_);
+  };
+  const SmallestPeak smallest_peak = [&](const JobShape& shape) -> Result<int64_t> {
+    INGOT_ASSIGN_OR_RETURN(const FluxPipeline other, prepare(shape));
+    return other.least_bytes() + trace_bytes;
   };
   INGOT_ASSIGN_OR_RETURN(FluxPipeline pipeline, FluxPipeline::Prepare(job, *device_));
   const int64_t least = pipeline.least_bytes() + trace_bytes;
   if (least > budget.ram_bytes) {
     return RefuseJob({job.width, job.height, job.batch}, least, budget, smallest_peak);
   }
-  INGOT_RETURN_IF_ERROR(pipeline.FitTo(*device_, budget.ram_bytes - trace_bytes));
+  if (const int64_t vram = pipeline.least_vram_bytes(); vram > budget.vram_bytes) {
+    const SmallestPeak smallest_vram = [&](const JobShape& shape) -> Result<int64_t> {
+      INGOT_ASSIGN_OR_RETURN(const FluxPipeline other, prepare(shape));
+      return other.least_vram_bytes();
+    };
+    return RefuseJob({job.width, job.height, job.batch}, vram, {budget.vram_bytes, "--vram"},
+                     smallest_vram);
+  }
+  Budget without_trace = budget;
+  without_trace.ram_bytes -= trace_bytes;
+  INGOT_RETURN_IF_ERROR(pipeline.FitTo(*device_, without_trace));
   // Tokenizers and compilers have left 10 MiB of free heap, which would stand beside every arena.
   ::malloc_trim(0);
   return pipeline;
 }
 
 Result<Budget> Engine::ReadBudget(const BudgetFlags& flags) const {
-  return ingot::ReadBudget(flags, std::nullopt);  // the CPU computes in RAM
+  const CopyEngine* copies = std::as_const(*device_).copy_engine();
+  return ingot::ReadBudget(flags,
+                           copies != nullptr ? std::optional(copies->FreeBytes()) : std::nullopt);
 }
 
 Result<Plan> Engine::PlanJob(const Job& job, const BudgetFlags& flags) const {
@@ -146,6 +169,8 @@ Result<JobResult> Engine::RunJob(const Job& job, const RunOptions& options) {
   }
   // Where the kernel refuses, the measured peak is that of the process's life.
   static_cast<void>(ResetPeakMemory());
+  CopyEngine* copies = device_->copy_engine();
+  if (copies != nullptr) copies->ResetPeak();
   INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, Prepare(job, options.budget));
   INGOT_RETURN_IF_ERROR(CheckScratch(pipeline.plan(), options.scratch_folder));
 
@@ -181,6 +206,10 @@ Result<JobResult> Engine::RunJob(const Job& job, const RunOptions& options) {
   result.record.phases.push_back({.name = "save", .seconds = watch.seconds(), .step_s = {}});
   INGOT_ASSIGN_OR_RETURN(const ProcessMemory memory, ReadProcessMemory());
   result.measured_peak_bytes = memory.peak_bytes;
+  if (copies != nullptr) {
+    result.measured_peak_vram_bytes = copies->PeakBytes();
+    result.measured_peak_bytes -= result.measured_peak_vram_bytes;
+  }
   return result;
 }
 

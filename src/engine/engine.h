@@ -19,6 +19,7 @@
 
 #include "base/status.h"
 #include "devices/device.h"
+#include "devices/sim/sim_device.h"
 #include "memory/budget.h"
 #include "memory/explain.h"
 #include "memory/plan.h"
@@ -31,6 +32,8 @@ namespace ingot {
 
 struct EngineOptions {
   size_t num_threads = 1;
+  // A GPU simulated over the CPU: the same pixels, with weights and activations behind a link.
+  std::optional<SimOptions> sim = {};
   // Plain loops in double instead of the fast kernels: slow, the definition.
   bool reference_kernels = false;
   // Weights that are read once and rows that no step changes stay for the next job, as far as its
@@ -65,7 +68,10 @@ struct SavedPicture {
 struct JobResult {
   Record record;
   std::vector<SavedPicture> images;
-  int64_t measured_peak_bytes = 0;  // of the process during the job, as the kernel reports it
+  // Of the process during the job, as the kernel reports it, without the memory of a simulated
+  // device; and on the device.
+  int64_t measured_peak_bytes = 0;
+  int64_t measured_peak_vram_bytes = 0;
 };
 
 class Engine {
@@ -91,12 +97,12 @@ class Engine {
   void Forget();
 
  private:
-  Engine(std::unique_ptr<Device> device, std::unique_ptr<KeptMemory> kept)
-      : device_(std::move(device)), kept_(std::move(kept)) {}
+  Engine() = default;
   Result<FluxPipeline> Prepare(const Job& job, const BudgetFlags& flags) const;
   Result<JobResult> RunJob(const Job& job, const RunOptions& options);
 
-  std::unique_ptr<Device> device_;
+  std::unique_ptr<Device> cpu_;       // what a simulated device computes on, else null
+  std::unique_ptr<Device> device_;    // where jobs run
   std::unique_ptr<KeptMemory> kept_;  // null: nothing is kept
 };
 

@@ -105,8 +105,9 @@ Json Measured(const JobResult& result) {
                       {"streamed_bytes", phase.streamed_bytes},
                       {"stalled_s", phase.stalled_s}});
   }
-  return {
-      {"peak_ram_bytes", result.measured_peak_bytes}, {"peak_vram_bytes", 0}, {"phases", phases}};
+  return {{"peak_ram_bytes", result.measured_peak_bytes},
+          {"peak_vram_bytes", result.measured_peak_vram_bytes},
+          {"phases", phases}};
 }
 
 }  // namespace
@@ -183,6 +184,7 @@ Json ToJson(const Plan& plan) {
                       {"num_runs", phase.num_runs},
                       {"streamed_bytes", phase.streamed_bytes},
                       {"vram_bytes", phase.vram_bytes},
+                      {"host_bytes", phase.host_bytes},
                       {"num_parts", phase.num_parts},
                       {"scratch_bytes", phase.scratch_bytes},
                       {"carried_bytes", phase.carried_bytes},

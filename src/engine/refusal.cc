@@ -40,7 +40,9 @@ Result<std::optional<JobShape>> FindSize(const JobShape& job, int64_t ram_bytes,
 // A budget that suffices, as the user would give it.
 std::string EnoughMemory(const Budget& budget, int64_t peak) {
   const int64_t mebibytes = (peak + (1 << 20) - 1) >> 20;
-  if (budget.ram_limited_by == "--memory") return fmt::format("--memory {}MiB", mebibytes);
+  if (budget.ram_limited_by.starts_with("--")) {
+    return fmt::format("{} {}MiB", budget.ram_limited_by, mebibytes);
+  }
   return fmt::format("{} MiB of {}", mebibytes, budget.ram_limited_by);
 }
 

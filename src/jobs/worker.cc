@@ -118,9 +118,9 @@ class Worker {
     if (memory_bytes && engine_->kept_bytes() > *memory_bytes) engine_->Forget();
   }
 
-  // Here the hint goes to the planner: BudgetFlags::forge_inference_memory of the message's.
   static BudgetFlags BudgetOf(const Json& message) {
-    return {.memory_bytes = NumberOf(message, "memory_bytes")};
+    return {.memory_bytes = NumberOf(message, "memory_bytes"),
+            .forge_inference_memory = NumberOf(message, "forge_inference_memory")};
   }
 
   Result<JobResult> RunJob(const std::string& id, const Task& task) {

@@ -14,6 +14,8 @@ namespace ingot {
 struct BudgetFlags {
   std::optional<int64_t> memory_bytes;  // --memory: the resident set of the process
   std::optional<int64_t> vram_bytes;    // --vram
+  // Of Forge's API, in MB: a hint that bounds resident weights (ReservedForCompute).
+  std::optional<int64_t> forge_inference_memory;
 };
 
 // A wall, not a wish: a plan within it never takes more (promise P2).
@@ -21,6 +23,7 @@ struct Budget {
   int64_t ram_bytes = 0;       // the resident set of the process
   std::string ram_limited_by;  // "--memory", "available RAM", "memory limit of cgroup /a"
   int64_t vram_bytes = 0;      // 0: the device computes in RAM
+  std::optional<int64_t> forge_inference_memory;
 };
 
 // A flag is taken as it is; without one the tier is what the machine has free

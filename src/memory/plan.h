@@ -9,8 +9,10 @@
 namespace ingot {
 
 struct PhasePlan {
-  std::string name;            // "clip", "t5", "hoist", "sampling", "decode", …
-  int64_t arena_bytes = 0;     // activations and workspace, as laid out; staging of weights
+  std::string name;  // "clip", "t5", "hoist", "sampling", "decode", …
+  // Activations and workspace, as laid out; staging of weights. With the weights in the memory of
+  // the device, if it has some (vram_bytes).
+  int64_t arena_bytes = 0;
   int64_t max_live_bytes = 0;  // lower bound of arena_bytes for this graph
   int64_t resident_bytes = 0;  // weights that stay
   int64_t ring_bytes = 0;      // through which all others stream
@@ -18,7 +20,8 @@ struct PhasePlan {
   int64_t num_loads = 0;       // weights read in a run after the first
   int64_t run_bytes = 0;       // that these have in the file
   int64_t streamed_bytes = 0;  // weights read from files in all runs; rows of tables not counted
-  int64_t vram_bytes = 0;      // most the phase holds on a device with memory of its own
+  int64_t vram_bytes = 0;      // all of these, on a device with memory of its own; else 0
+  int64_t host_bytes = 0;      // in RAM then: what its copies go through
   // Parts in which the phase is done one after the other, so that its arena is
   // smaller: strips of the picture (decode), groups of steps (hoist), chunks of
   // tokens (all others).
@@ -28,7 +31,11 @@ struct PhasePlan {
 
   int64_t carried_bytes = 0;  // embeddings, latents and pictures from and for other phases
 
-  int64_t peak_bytes() const { return arena_bytes + resident_bytes + ring_bytes + carried_bytes; }
+  // In RAM.
+  int64_t peak_bytes() const {
+    const int64_t own = vram_bytes > 0 ? host_bytes : arena_bytes + resident_bytes + ring_bytes;
+    return own + carried_bytes;
+  }
 };
 
 // Phases run one after the other and share nothing but what they carry.

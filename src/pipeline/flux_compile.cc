@@ -62,6 +62,7 @@ Result<FluxPipeline> FluxPipeline::Prepare(const Job& job, const Device& device)
   INGOT_ASSIGN_OR_RETURN(pipeline.evaluations_, EvaluationSigmas(*job.sampler, pipeline.sigmas_));
   pipeline.latent_shape_ = {job.flux().in_channels / 4, job.height / 8, job.width / 8};
   INGOT_RETURN_IF_ERROR(pipeline.Tokenize());
+  pipeline.has_vram_ = device.copy_engine() != nullptr;
   INGOT_RETURN_IF_ERROR(pipeline.Compile(device));
   return pipeline;
 }
@@ -122,8 +123,13 @@ Status FluxPipeline::Compile(const Device& device) {
   // at a time they take less, but stand beside the transformer.
   INGOT_RETURN_IF_ERROR(CompileTransformer(device, static_cast<int64_t>(evaluations_.size())));
   least_bytes_ = LeastBytes();
+  least_vram_bytes_ = LeastVramBytes();
   INGOT_RETURN_IF_ERROR(CompileTransformer(device, 1));
-  least_bytes_ = std::min(least_bytes_, LeastBytes());
+  // Where the rows stand in RAM and are few beside the rest: the least there is that of all at
+  // once.
+  if (has_vram_) least_vram_bytes_ = std::min(least_vram_bytes_, LeastVramBytes());
+  least_bytes_ =
+      has_vram_ ? std::max(least_bytes_, LeastBytes()) : std::min(least_bytes_, LeastBytes());
   return {};
 }
 

@@ -42,25 +42,35 @@ FluxPipeline::Carried FluxPipeline::carried() const {
 }
 
 int64_t FluxPipeline::LeastBytes() const {
-  const int64_t hoist_beside = num_groups() > 1 ? hoist_->least_bytes() : 0;
+  const auto least = [&](const Phase& phase) {
+    return has_vram_ ? phase.host_bytes() : phase.least_bytes();
+  };
+  const int64_t hoist_beside = num_groups() > 1 ? least(*hoist_) : 0;
   const Carried carry = carried();
-  const int64_t largest = std::max(
-      {clip_->least_bytes(), t5_->least_bytes() + carry.t5, hoist_->least_bytes() + carry.hoist,
-       flux_->least_bytes() + hoist_beside + carry.sampling, vae_->least_bytes() + carry.decode});
+  const int64_t largest =
+      std::max({least(*clip_), least(*t5_) + carry.t5, least(*hoist_) + carry.hoist,
+                least(*flux_) + hoist_beside + carry.sampling, least(*vae_) + carry.decode});
   return fixed_bytes() + largest;
+}
+
+int64_t FluxPipeline::LeastVramBytes() const {
+  if (!has_vram_) return 0;
+  const int64_t hoist_beside = num_groups() > 1 ? hoist_->least_bytes() : 0;
+  return std::max({clip_->least_bytes(), t5_->least_bytes(), hoist_->least_bytes(),
+                   flux_->least_bytes() + hoist_beside, vae_->least_bytes()});
 }
 
 // The rows of all evaluations at once, if they fit; else groups of half as many, and again: the
 // modulation is read once a group.
-Status FluxPipeline::FitTo(const Device& device, int64_t ram_bytes) {
+Status FluxPipeline::FitTo(const Device& device, const Budget& budget) {
+  budget_ = budget;
   Status status;
   for (auto rows = static_cast<int64_t>(evaluations_.size());; rows = (rows + 1) / 2) {
     INGOT_RETURN_IF_ERROR(CompileTransformer(device, rows));
-    status = FitPhases(ram_bytes);
+    status = FitPhases();
     if (status.code() != StatusCode::kOutOfBudget || rows == 1) break;
   }
   INGOT_RETURN_IF_ERROR(status);
-  ram_bytes_ = ram_bytes;
   INGOT_RETURN_IF_ERROR(KeepWeights());
   MakePlan();
   return {};
@@ -71,22 +81,43 @@ Status FluxPipeline::FitTo(const Device& device, int64_t ram_bytes) {
 // more, and they are only where the peak stays as it is.
 Status FluxPipeline::KeepWeights() {
   const Carried carry = carried();
-  INGOT_RETURN_IF_ERROR(vae_->KeepWeights(ram_bytes_ - fixed_bytes() - carry.decode));
+  INGOT_RETURN_IF_ERROR(vae_->KeepWeights(Room(carry.decode)));
   MakePlan();
   const int64_t hoist_beside = num_groups() > 1 ? hoist_->least_bytes() : 0;
-  return flux_->KeepWeights(plan_.peak_ram_bytes() - fixed_bytes() - carry.sampling - hoist_beside);
+  const int64_t peak =
+      has_vram_ ? plan_.peak_vram_bytes() : plan_.peak_ram_bytes() - fixed_bytes() - carry.sampling;
+  Phase::Room room = Room(carry.sampling);
+  room.num_bytes = peak - hoist_beside;
+  return flux_->KeepWeights(room);
 }
 
-Status FluxPipeline::FitPhases(int64_t ram_bytes) {
-  const int64_t room = ram_bytes - fixed_bytes();
+Phase::Room FluxPipeline::Room(int64_t carried) const {
+  Phase::Room room = {.num_bytes = budget_.vram_bytes,
+                      .forge_inference_memory = budget_.forge_inference_memory};
+  if (has_vram_) return room;
+  room.beside_bytes = fixed_bytes() + carried;
+  room.num_bytes = budget_.ram_bytes - room.beside_bytes;
+  return room;
+}
+
+Status FluxPipeline::FitPhases() {
   const Carried carry = carried();
-  INGOT_RETURN_IF_ERROR(clip_->FitTo(room));
-  INGOT_RETURN_IF_ERROR(t5_->FitTo(room - carry.t5));
-  INGOT_RETURN_IF_ERROR(vae_->FitTo(room - carry.decode));
+  INGOT_RETURN_IF_ERROR(clip_->FitTo(Room(0)));
+  INGOT_RETURN_IF_ERROR(t5_->FitTo(Room(carry.t5)));
+  INGOT_RETURN_IF_ERROR(vae_->FitTo(Room(carry.decode)));
   // In groups it runs between steps, beside the transformer.
   const bool in_groups = num_groups() > 1;
-  INGOT_RETURN_IF_ERROR(hoist_->FitTo(in_groups ? hoist_->least_bytes() : room - carry.hoist));
-  return flux_->FitTo(room - carry.sampling - (in_groups ? hoist_->least_bytes() : 0));
+  Phase::Room of_hoist = Room(carry.hoist), of_flux = Room(carry.sampling);
+  if (in_groups) {
+    of_hoist = {.num_bytes = hoist_->least_bytes()};
+    of_flux.num_bytes -= hoist_->least_bytes();
+    of_flux.beside_bytes += hoist_->least_bytes();
+  }
+  INGOT_RETURN_IF_ERROR(hoist_->FitTo(of_hoist));
+  INGOT_RETURN_IF_ERROR(flux_->FitTo(of_flux));
+  if (!has_vram_ || LeastBytes() <= budget_.ram_bytes) return {};
+  return OutOfBudget("expected at least {} bytes of RAM, found {}", LeastBytes(),
+                     budget_.ram_bytes);
 }
 
 void FluxPipeline::MakePlan() {
@@ -102,7 +133,9 @@ void FluxPipeline::MakePlan() {
   if (num_groups() == 1) return;
   PhasePlan &hoist = plan_.phases[2], &sampling = plan_.phases[3];
   hoist.num_parts = static_cast<int>(num_groups());
-  sampling.arena_bytes += hoist.peak_bytes() - hoist.carried_bytes;
+  sampling.arena_bytes += hoist.arena_bytes + hoist.resident_bytes + hoist.ring_bytes;
+  sampling.vram_bytes += hoist.vram_bytes;
+  sampling.host_bytes += hoist.host_bytes;
   sampling.max_live_bytes += hoist.max_live_bytes + hoist.ring_bytes;
 }
 

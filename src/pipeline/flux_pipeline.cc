@@ -63,7 +63,7 @@ Result<Record> FluxPipeline::Run(Device& device, const std::filesystem::path& sc
   const auto run_phase = [&](const PhasePlan& phase, const std::string& takes,
                              const auto& body) -> Status {
     if (kept != nullptr) {
-      kept->MakeRoom(ram_bytes_ - plan_.fixed_bytes - phase.peak_bytes(), job_keys, takes);
+      kept->MakeRoom(budget_.ram_bytes - plan_.fixed_bytes - phase.peak_bytes(), job_keys, takes);
     }
     if (progress) progress({.phase = phase.name});
     PhaseMeasure& measure = record.phases.emplace_back();

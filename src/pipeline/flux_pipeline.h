@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "graph/passes/hoist.h"
+#include "memory/budget.h"
 #include "pipeline/embedding_cache.h"
 #include "pipeline/job.h"
 #include "pipeline/latent.h"
@@ -35,11 +36,17 @@ class FluxPipeline {
   // a shape or a prompt is found here, before any tensor is read.
   static Result<FluxPipeline> Prepare(const Job& job, const Device& device);
 
-  // The least peak in RAM with which the job can run.
+  // The least peak in RAM with which the job can run; and on the device, if it has memory of its
+  // own.
   int64_t least_bytes() const { return least_bytes_; }
+  int64_t least_vram_bytes() const { return least_vram_bytes_; }
 
-  // Makes the plan: the fastest within the budget. kOutOfBudget below least_bytes().
-  Status FitTo(const Device& device, int64_t ram_bytes);
+  // Makes the plan: the fastest within the budget. kOutOfBudget below the least. vram_bytes counts
+  // where the device has memory of its own.
+  Status FitTo(const Device& device, const Budget& budget);
+  Status FitTo(const Device& device, int64_t ram_bytes) {
+    return FitTo(device, Budget{.ram_bytes = ram_bytes});
+  }
   const Plan& plan() const { return plan_; }
 
   // Runs the plan; pictures that it puts on disk go to `scratch_folder`. Prompts that `embeddings`
@@ -69,12 +76,15 @@ class FluxPipeline {
   // Cuts the transformer in two: hoist_ computes what `group_rows` evaluations need.
   Status CompileTransformer(const Device& device, int64_t group_rows);
   // All phases with groups of group_rows_; whether they fit is told by the code.
-  Status FitPhases(int64_t ram_bytes);
+  Status FitPhases();
+  // Of a phase that carries `carried`, for all that stands where it computes.
+  Phase::Room Room(int64_t carried) const;
   Status KeepWeights();
   void MakePlan();
   int64_t num_groups() const;
   int64_t fixed_bytes() const;  // of the process itself
   int64_t LeastBytes() const;   // with groups of group_rows_
+  int64_t LeastVramBytes() const;
   // What each phase holds beside its arena: embeddings, hoisted rows, latents, pictures.
   struct Carried {
     int64_t t5 = 0, hoist = 0, sampling = 0, decode = 0;
@@ -115,8 +125,9 @@ class FluxPipeline {
   std::vector<PromptTokens> prompts_;  // the prompt; with CFG also the negative one
   std::optional<Phase> clip_, t5_, hoist_, flux_, vae_;
   std::vector<Hoisted::Crossing> crossings_;  // from hoist_ to flux_
-  int64_t least_bytes_ = 0;
-  int64_t ram_bytes_ = 0;  // the budget of the plan
+  bool has_vram_ = false;
+  int64_t least_bytes_ = 0, least_vram_bytes_ = 0;
+  Budget budget_;  // of the plan
   Plan plan_;
 };
 

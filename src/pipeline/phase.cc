@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "memory/budget.h"
 #include "memory/planner.h"
 
 namespace ingot {
@@ -24,18 +25,33 @@ int64_t Phase::least_bytes() const {
   return least(std::ranges::min(ways_, {}, least));
 }
 
-Status Phase::FitTo(int64_t num_bytes) {
+int64_t Phase::MostResidentBytes(const Room& room) const {
+  const int64_t needed =
+      room.beside_bytes + program().ring_offset() + LeastBytes(program().weight_uses());
+  const int64_t tier = room.beside_bytes + room.num_bytes;
+  return tier - ReservedForCompute(room.forge_inference_memory, needed, tier);
+}
+
+Status Phase::FitTo(const Room& room) {
   std::vector<PhaseWay> ways;
   for (const Program& program : ways_) ways.push_back(WayOf(program, num_runs_));
-  INGOT_ASSIGN_OR_RETURN(const PhaseChoice choice, ChooseWay(ways, num_bytes));
+  INGOT_ASSIGN_OR_RETURN(PhaseChoice choice, ChooseWay(ways, room.num_bytes));
   way_ = choice.way;
+  const std::vector<WeightUse>& uses = program().weight_uses();
+  const int64_t most = MostResidentBytes(room);
+  if (room.forge_inference_memory && most < AllResidentBytes(uses)) {
+    // A byte less than all, so that the ring stays.
+    choice.weight_bytes = std::min({choice.weight_bytes, DoubleBufferedBytes(uses) + most,
+                                    std::max(AllResidentBytes(uses) - 1, LeastBytes(uses))});
+  }
   return ways_[way_].PlaceWeights({.num_bytes = choice.weight_bytes, .num_runs = num_runs_});
 }
 
-Status Phase::KeepWeights(int64_t num_bytes) {
+Status Phase::KeepWeights(const Room& room) {
   Program& program = ways_[way_];
   const int64_t all = AllResidentBytes(program.weight_uses());
-  if (num_runs_ > 1 || program.ring_offset() + all > num_bytes) return {};
+  if (num_runs_ > 1 || program.ring_offset() + all > room.num_bytes) return {};
+  if (room.forge_inference_memory && all > MostResidentBytes(room)) return {};
   return program.PlaceWeights({.num_bytes = all, .num_runs = num_runs_, .keep = true});
 }
 

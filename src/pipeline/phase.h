@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,20 +20,33 @@ class Phase {
   // The smallest of the ways with its smallest ring.
   int64_t least_bytes() const;
 
-  // Chooses the way and places its weights (memory/planner.h); kOutOfBudget below least_bytes().
-  Status FitTo(int64_t num_bytes);
+  // What a phase may take, beside what else stands in the same tier of memory; and the hint that
+  // bounds its resident weights (memory/budget.h).
+  struct Room {
+    int64_t num_bytes = 0;
+    int64_t beside_bytes = 0;
+    std::optional<int64_t> forge_inference_memory;
+  };
 
-  // Makes the weights of a phase that runs once resident where it then takes no more than
-  // `num_bytes`: read as often, but there when the next job comes.
-  Status KeepWeights(int64_t num_bytes);
+  // Chooses the way and places its weights (memory/planner.h); kOutOfBudget below least_bytes().
+  Status FitTo(const Room& room);
+
+  // Makes the weights of a phase that runs once resident where it has the room: read as often, but
+  // there when the next job comes.
+  Status KeepWeights(const Room& room);
 
   // Forgets the other ways: their graphs take memory too.
   void Settle();
+
+  // In RAM, whatever the way, on a device with memory of its own.
+  int64_t host_bytes() const { return ways_.front().host_bytes(); }
 
   const Program& program() const { return ways_[way_]; }
   PhasePlan Plan() const;
 
  private:
+  int64_t MostResidentBytes(const Room& room) const;  // of the chosen way
+
   std::string name_;
   std::vector<Program> ways_;
   int64_t num_runs_;

@@ -46,15 +46,22 @@ Result<std::unique_ptr<Execution>> Execution::Start(const Program& program, Devi
   }
   INGOT_ASSIGN_OR_RETURN(execution->arena_, device.Allocate(program.arena_bytes(), stop));
   INGOT_RETURN_IF_ERROR(execution->TakeResidents(stop));
+  if (execution->copies_ != nullptr) {
+    INGOT_ASSIGN_OR_RETURN(execution->host_,
+                           execution->copies_->AllocatePinned(program.host_bytes()));
+  }
   execution->targets_ = execution->PlaceWeights();
   execution->PlaceViews();
   execution->PrepareCalls();
   if (device.trace() != nullptr) execution->LabelSteps();
-  const std::span staging = execution->arena_->bytes().subspan(
-      static_cast<size_t>(program.staging_offset()), WeightStream::kStagingBytes);
+  const std::span staging =
+      execution->copies_ != nullptr
+          ? execution->host_->bytes().first(WeightStream::kPinnedBytes)
+          : execution->arena_->bytes().subspan(static_cast<size_t>(program.staging_offset()),
+                                               WeightStream::kStagingBytes);
   execution->stream_ = std::make_unique<WeightStream>(
       *program.tensors().file, program.transfers(), execution->targets_, staging,
-      execution->has_residents_, device.trace());
+      execution->has_residents_, execution->copies_, device.trace());
   return execution;
 }
 
@@ -173,12 +180,20 @@ void Execution::PrepareCalls() {
 TensorView Execution::Input(std::string_view name) {
   const Value value = program_->graph().FindInput(name);
   INGOT_CHECK(value.id >= 0);
-  return views_[static_cast<size_t>(value.id)];
+  return HostView(value.id);
+}
+
+TensorView Execution::HostView(int32_t node) const {
+  TensorView view = views_[static_cast<size_t>(node)];
+  if (host_ == nullptr) return view;
+  INGOT_CHECK(view.is_contiguous());
+  view.data = host_->bytes().data() + program_->host_offset(node);
+  return view;
 }
 
 ConstTensorView Execution::Output(std::string_view name) const {
   for (const Graph::Output& output : program_->graph().outputs()) {
-    if (output.name == name) return views_[static_cast<size_t>(output.value.id)];
+    if (output.name == name) return HostView(output.value.id);
   }
   INGOT_CHECK(false);
 }
@@ -204,6 +219,38 @@ TraceSpan Execution::TraceStep(size_t step) {
 }
 
 Status Execution::Run(std::stop_token stop) {
+  if (copies_ == nullptr) return RunSteps(stop);
+  INGOT_RETURN_IF_ERROR(UploadInputs(stop));
+  INGOT_RETURN_IF_ERROR(RunSteps(stop));
+  return DownloadOutputs(stop);
+}
+
+// Copies of one direction are carried out in order: the last one ends them all.
+Status Execution::UploadInputs(std::stop_token stop) {
+  Event last;
+  for (size_t i = 0; i < views_.size(); ++i) {
+    const bool is_input = std::holds_alternative<op::Input>(program_->graph().nodes()[i].op);
+    if (!is_input || views_[i].data == nullptr) continue;
+    const ConstTensorView host = HostView(static_cast<int32_t>(i));
+    const auto num_bytes = static_cast<size_t>(host.num_bytes());
+    INGOT_ASSIGN_OR_RETURN(last,
+                           copies_->Upload({host.data, num_bytes}, {views_[i].data, num_bytes}));
+  }
+  return copies_->Wait(last, stop);
+}
+
+Status Execution::DownloadOutputs(std::stop_token stop) {
+  Event last;
+  for (const Graph::Output& output : program_->graph().outputs()) {
+    const TensorView host = HostView(output.value.id);
+    const std::byte* from = views_[static_cast<size_t>(output.value.id)].data;
+    const auto num_bytes = static_cast<size_t>(ConstTensorView(host).num_bytes());
+    INGOT_ASSIGN_OR_RETURN(last, copies_->Download({from, num_bytes}, {host.data, num_bytes}));
+  }
+  return copies_->Wait(last, stop);
+}
+
+Status Execution::RunSteps(std::stop_token stop) {
   const TraceSpan run(trace_, run_label_);
   for (size_t i = 0; i < calls_.size(); ++i) {
     const int step = static_cast<int>(i);
@@ -326,11 +373,18 @@ Status Execution::GatherRows(const Program::Step& step, std::stop_token stop) {
   const Stopwatch watch;
   const Program::Gather& gather = program_->gathers()[static_cast<size_t>(step.gather)];
   const Node& node = program_->graph().nodes()[static_cast<size_t>(step.node)];
-  const auto ids = ConstTensorView(views_[static_cast<size_t>(node.inputs[0].id)]).As<int32_t>();
+  const auto ids = ConstTensorView(HostView(node.inputs[0].id)).As<int32_t>();
   const auto row_bytes = static_cast<size_t>(gather.row_bytes());
-  auto* new_ids = reinterpret_cast<int32_t*>(at(gather.ids_offset));
-  std::iota(new_ids, new_ids + ids.size(), 0);
+  // In RAM, from where they are copied to the arena if the device has memory of its own.
+  std::byte *rows = at(gather.rows_offset), *new_ids = at(gather.ids_offset);
   void* pages = at(gather.pages_offset);
+  if (copies_ != nullptr) {
+    rows = host_->bytes().data() + gather.host_offset;
+    new_ids = rows + AlignedBytes(gather.rows_bytes());
+    pages = new_ids + AlignedBytes(gather.ids_bytes());
+  }
+  auto* first_id = reinterpret_cast<int32_t*>(new_ids);
+  std::iota(first_id, first_id + ids.size(), 0);
   size_t room = static_cast<size_t>(gather.pages_bytes());
   std::align(kPageBytes, room - kPageBytes, pages, room);
 
@@ -339,10 +393,10 @@ Status Execution::GatherRows(const Program::Step& step, std::stop_token stop) {
       return InvalidArgument("{}: expected an index below {}, found {}", gather.table->name,
                              gather.table->shape[0], ids[i]);
     }
-    std::byte* row = at(gather.rows_offset) + i * row_bytes;
+    std::byte* row = rows + i * row_bytes;
     const auto same = static_cast<size_t>(std::ranges::find(ids, ids[i]) - ids.begin());
     if (same < i) {
-      std::memcpy(row, at(gather.rows_offset) + same * row_bytes, row_bytes);
+      std::memcpy(row, rows + same * row_bytes, row_bytes);
       continue;
     }
     const uint64_t offset = gather.table->offset + static_cast<uint64_t>(ids[i]) * row_bytes;
@@ -352,6 +406,16 @@ Status Execution::GatherRows(const Program::Step& step, std::stop_token stop) {
         program_->tensors().file->file().ReadPages(offset, gather.row_bytes(), read, stop));
     std::memcpy(row, read.data() + offset % uint64_t{kPageBytes}, row_bytes);
     gathered_bytes_ += gather.row_bytes();
+  }
+  if (copies_ != nullptr) {
+    const auto upload = [&](const std::byte* from, int64_t num_bytes, int64_t offset) {
+      const auto size = static_cast<size_t>(num_bytes);
+      return copies_->Upload({from, size}, {at(offset), size});
+    };
+    INGOT_RETURN_IF_ERROR(upload(rows, gather.rows_bytes(), gather.rows_offset).status());
+    INGOT_ASSIGN_OR_RETURN(const Event last,
+                           upload(new_ids, gather.ids_bytes(), gather.ids_offset));
+    INGOT_RETURN_IF_ERROR(copies_->Wait(last, stop));
   }
   gather_s_ += watch.seconds();
   return {};

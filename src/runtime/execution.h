@@ -31,7 +31,7 @@ class Execution {
   Execution(const Execution&) = delete;
   Execution& operator=(const Execution&) = delete;
 
-  // Written by the caller before a run; keeps its content until then.
+  // In RAM, whatever the device. Written by the caller before a run; keeps its content until then.
   TensorView Input(std::string_view name);
   // Content is that of the last run.
   ConstTensorView Output(std::string_view name) const;
@@ -49,9 +49,14 @@ class Execution {
 
  private:
   Execution(const Program& program, Device& device, KeptMemory* kept)
-      : program_(&program), device_(&device), kept_(kept) {}
+      : program_(&program), device_(&device), kept_(kept), copies_(device.copy_engine()) {}
   Status TakeResidents(std::stop_token stop);
   std::byte* at(int64_t offset) const { return arena_->bytes().data() + offset; }
+  // Of an input or output: in RAM.
+  TensorView HostView(int32_t node) const;
+  Status UploadInputs(std::stop_token stop);
+  Status DownloadOutputs(std::stop_token stop);
+  Status RunSteps(std::stop_token stop);
   void PlaceViews();
   std::vector<WeightStream::Target> PlaceWeights();
   void PrepareCalls();
@@ -64,7 +69,9 @@ class Execution {
   const Program* program_;
   Device* device_;
   KeptMemory* kept_;
+  CopyEngine* copies_;
   std::unique_ptr<Arena> arena_;
+  std::unique_ptr<Arena> host_;            // Program::host_bytes; null: the device is in RAM
   std::unique_ptr<Arena> residents_;       // null where no weight stays
   bool has_residents_ = false;             // they were kept
   std::vector<TensorView> views_;          // of every node

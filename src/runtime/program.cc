@@ -4,6 +4,7 @@
 #include <map>
 
 #include "base/sha256.h"
+#include "devices/copy_engine.h"
 #include "runtime/weight_stream.h"
 
 namespace ingot {
@@ -46,6 +47,7 @@ Result<Program> Program::Compile(Graph graph, ComponentTensors tensors, const De
   program.FindWeightUses();
   INGOT_RETURN_IF_ERROR(program.CheckSupport(device));
   program.LayOutActivations();
+  if (device.copy_engine() != nullptr) program.LayOutHost();
   INGOT_RETURN_IF_ERROR(
       program.PlaceWeights({.num_bytes = AllResidentBytes(program.weight_uses_), .num_runs = 2}));
   return program;
@@ -306,8 +308,8 @@ void Program::LayOutActivations() {
     }
     if (step.gather < 0) continue;
     Gather& gather = gathers_[static_cast<size_t>(step.gather)];
-    take(gather.rows_offset, gather.num_rows * gather.row_bytes(), i);
-    take(gather.ids_offset, gather.num_rows * Info(DType::kI32).block_bytes, i);
+    take(gather.rows_offset, gather.rows_bytes(), i);
+    take(gather.ids_offset, gather.ids_bytes(), i);
     take(gather.pages_offset, gather.pages_bytes(), i);
   }
 
@@ -324,6 +326,32 @@ void Program::LayOutActivations() {
     }
   }
   for (Step& step : steps_) step.workspace_offset = workspace_offsets[step.node];
+}
+
+void Program::LayOutHost() {
+  host_bytes_ = WeightStream::kPinnedBytes;
+  const auto take = [&](int64_t num_bytes) {
+    const int64_t offset = host_bytes_;
+    host_bytes_ += AlignedBytes(num_bytes);
+    return offset;
+  };
+  const std::vector<Node>& nodes = graph_.nodes();
+  host_offsets_.assign(nodes.size(), -1);
+  const auto place = [&](size_t node) {
+    if (host_offsets_[node] < 0) {
+      host_offsets_[node] = take(NumBytes(dtypes_[node], nodes[node].shape));
+    }
+  };
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    if (IsInput(nodes[i])) place(i);
+  }
+  for (const Graph::Output& output : graph_.outputs()) place(static_cast<size_t>(output.value.id));
+  for (Gather& gather : gathers_) {
+    gather.host_offset = take(gather.rows_bytes());
+    take(gather.ids_bytes());
+    take(gather.pages_bytes());
+  }
+  host_bytes_ = RoundUpToPage(host_bytes_);
 }
 
 Status Program::PlaceWeights(const WeightBudget& budget) {
@@ -343,6 +371,7 @@ Status Program::PlaceWeights(const WeightBudget& budget) {
 int64_t Program::staging_offset() const { return RoundUpToPage(layout_.arena_bytes); }
 
 int64_t Program::ring_offset() const {
+  if (host_bytes_ > 0) return staging_offset();  // the staging is in the host block
   return RoundUpToPage(staging_offset() + WeightStream::kStagingBytes);
 }
 
@@ -363,11 +392,14 @@ std::string Program::ResidentsKey() const {
 PhasePlan Program::Plan(std::string phase_name) const {
   PhasePlan plan = {.name = std::move(phase_name),
                     .arena_bytes = ring_offset(),
-                    .max_live_bytes = layout_.max_live_bytes + WeightStream::kStagingBytes,
+                    .max_live_bytes = layout_.max_live_bytes +
+                                      (host_bytes_ > 0 ? 0 : WeightStream::kStagingBytes),
                     .resident_bytes = transfers_.resident_bytes,
                     .ring_bytes = transfers_.ring_bytes,
                     .num_runs = transfers_.num_runs,
+                    .host_bytes = host_bytes_,
                     .scratch_bytes = pictures_.file_bytes};
+  if (host_bytes_ > 0) plan.vram_bytes = arena_bytes() + transfers_.resident_bytes;
   for (const Step& step : steps_) {
     if (!step.is_whole()) {
       plan.num_parts =

@@ -40,7 +40,10 @@ class Program {
     int64_t num_rows = 0;
     // In the arena.
     int64_t rows_offset = 0, ids_offset = 0, pages_offset = 0;  // pages: room of one row's
+    int64_t host_offset = 0;  // in the host block: rows, ids, pages one after the other
     int64_t row_bytes() const { return table->num_bytes / table->shape[0]; }
+    int64_t rows_bytes() const { return num_rows * row_bytes(); }
+    int64_t ids_bytes() const { return num_rows * Info(DType::kI32).block_bytes; }
     int64_t pages_bytes() const { return row_bytes() + 3 * kPageBytes; }
   };
 
@@ -107,6 +110,12 @@ class Program {
   int64_t ring_offset() const;
   int64_t arena_bytes() const { return ring_offset() + transfers_.ring_bytes; }
 
+  // On a device with memory of its own: the block of host memory that its copies go through. First
+  // WeightStream::kPinnedBytes of the reader, then inputs and outputs, then rows of tables. 0: the
+  // device computes in RAM.
+  int64_t host_bytes() const { return host_bytes_; }
+  int64_t host_offset(int32_t node) const { return host_offsets_[static_cast<size_t>(node)]; }
+
   // Names the content of the block of resident weights: the file's version, and what stands where.
   // Of two programs with one key the blocks are equal, byte by byte. Empty: nothing is resident.
   std::string ResidentsKey() const;
@@ -129,6 +138,7 @@ class Program {
   void FindWeightUses();
   Status CheckSupport(const Device& device);
   void LayOutActivations();
+  void LayOutHost();
   // The file's, or an entry in rows_ for the rows of it that the node has.
   Result<const TensorEntry*> FindTensor(const Node& node);
 
@@ -147,6 +157,8 @@ class Program {
   std::vector<DType> dtypes_;                                 // of every node, in memory
   std::vector<int64_t> offsets_;                              // of every root that is an activation
   ArenaLayout layout_;
+  int64_t host_bytes_ = 0;
+  std::vector<int64_t> host_offsets_;  // of every node that is input or output
   TransferPlan transfers_;
 };
 

@@ -1,6 +1,7 @@
 #include "runtime/weight_stream.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "base/check.h"
@@ -8,18 +9,31 @@
 #include "tensor/codec.h"
 
 namespace ingot {
+namespace {
+
+// Whole blocks of the entry as plain numbers.
+void ConvertPiece(const TensorEntry& entry, const std::byte* from, int64_t num_bytes, float* out) {
+  const DTypeInfo& info = Info(entry.dtype);
+  const int64_t num_elements = num_bytes / info.block_bytes * info.block_elements;
+  DequantizeRow(entry.dtype, from, out, num_elements);
+  if (entry.scale == 1.0f) return;
+  for (int64_t i = 0; i < num_elements; ++i) out[i] *= entry.scale;
+}
+
+}  // namespace
 
 WeightStream::WeightStream(const TensorFile& file, const TransferPlan& plan,
                            std::span<const Target> targets, std::span<std::byte> staging,
-                           bool has_residents, Trace* trace)
+                           bool has_residents, CopyEngine* copies, Trace* trace)
     : file_(file),
       plan_(plan),
       targets_(targets),
       staging_(staging),
       begins_with_residents_(has_residents),
+      copies_(copies),
       trace_(trace) {
   INGOT_CHECK(targets.size() == plan.loads.size());
-  INGOT_CHECK(static_cast<int64_t>(staging.size()) >= kStagingBytes);
+  INGOT_CHECK(static_cast<int64_t>(staging.size()) >= (copies ? kPinnedBytes : kStagingBytes));
   if (trace_ != nullptr) LabelLoads();
   reader_ = std::jthread([this](std::stop_token stop) { Read(stop); });
 }
@@ -104,6 +118,7 @@ bool WeightStream::MayBegin(int64_t run, const TransferPlan::Load& load, std::st
 Status WeightStream::Load(size_t load, std::stop_token stop) {
   const TraceSpan span(trace_, trace_ != nullptr ? load_labels_[load] : 0, trace_row_);
   const Target& target = targets_[load];
+  if (copies_ != nullptr) return LoadByCopies(target, stop);
   if (target.is_staged) return LoadStaged(target, stop);
   const TensorEntry& entry = *target.entry;
   std::byte* page = target.data - entry.offset % static_cast<uint64_t>(kPageBytes);
@@ -126,14 +141,47 @@ Status WeightStream::LoadStaged(const Target& target, std::stop_token stop) {
       std::memcpy(target.data + done, from, static_cast<size_t>(num_bytes));
       continue;
     }
-    const int64_t num_elements = num_bytes / info.block_bytes * info.block_elements;
     float* out =
         reinterpret_cast<float*>(target.data) + done / info.block_bytes * info.block_elements;
-    DequantizeRow(entry.dtype, from, out, num_elements);
-    if (entry.scale == 1.0f) continue;
-    for (int64_t i = 0; i < num_elements; ++i) out[i] *= entry.scale;
+    ConvertPiece(entry, from, num_bytes, out);
   }
   return {};
+}
+
+// One piece is read while the one before is on the link.
+Status WeightStream::LoadByCopies(const Target& target, std::stop_token stop) {
+  const TensorEntry& entry = *target.entry;
+  const DTypeInfo& info = Info(entry.dtype);
+  const bool is_converted =
+      target.dtype == DType::kF32 && (entry.dtype != DType::kF32 || entry.scale != 1.0f);
+  int64_t num_blocks = (kStagingBytes - 2 * kPageBytes) / info.block_bytes;
+  if (is_converted) {
+    num_blocks = std::min(num_blocks, kConvertedBytes / 4 / int64_t{info.block_elements});
+  }
+  const int64_t piece_bytes = num_blocks * info.block_bytes;
+  std::array<Event, 2> arrived = {};
+  size_t slot = 0;
+  for (int64_t done = 0; done < entry.num_bytes; done += piece_bytes, slot = 1 - slot) {
+    INGOT_RETURN_IF_ERROR(copies_->Wait(arrived[slot], stop));
+    const auto memory = staging_.subspan(slot * (kStagingBytes + kConvertedBytes));
+    const int64_t num_bytes = std::min(piece_bytes, entry.num_bytes - done);
+    const uint64_t offset = entry.offset + static_cast<uint64_t>(done);
+    const auto pages = memory.first(static_cast<size_t>(PagesBytes(offset, num_bytes)));
+    INGOT_RETURN_IF_ERROR(file_.file().ReadPages(offset, num_bytes, pages, stop));
+    auto from = pages.subspan(offset % uint64_t{kPageBytes}, static_cast<size_t>(num_bytes));
+    int64_t at = done;
+    if (is_converted) {
+      const auto converted = memory.subspan(kStagingBytes);
+      ConvertPiece(entry, from.data(), num_bytes, reinterpret_cast<float*>(converted.data()));
+      const int64_t elements_per_block = int64_t{info.block_elements} * 4;
+      from =
+          converted.first(static_cast<size_t>(num_bytes / info.block_bytes * elements_per_block));
+      at = done / info.block_bytes * elements_per_block;
+    }
+    INGOT_ASSIGN_OR_RETURN(arrived[slot], copies_->Upload(from, {target.data + at, from.size()}));
+  }
+  INGOT_RETURN_IF_ERROR(copies_->Wait(arrived[slot], stop));
+  return copies_->Wait(arrived[1 - slot], stop);
 }
 
 }  // namespace ingot

@@ -11,6 +11,7 @@
 
 #include "base/status.h"
 #include "base/trace.h"
+#include "devices/copy_engine.h"
 #include "formats/tensor_file.h"
 #include "memory/transfers.h"
 
@@ -33,10 +34,17 @@ class WeightStream {
   // Of `staging`; on a page boundary, reads are direct.
   static constexpr int64_t kStagingBytes = (256 << 10) + 2 * kPageBytes;
 
+  // With copies: two slots, each of them a piece as read and as converted.
+  static constexpr int64_t kConvertedBytes = 1 << 20;
+  static constexpr int64_t kPinnedBytes = 2 * (kStagingBytes + kConvertedBytes);
+
   // Starts reading at once. Everything given outlives the stream; targets are one a load.
-  // has_residents: they need not be read. With a trace the reader has a row, with a span each load.
+  // has_residents: they need not be read. `copies`: targets are on its device, and `staging` is
+  // pinned, of kPinnedBytes; null: they are in RAM. With a trace the reader has a row, with a span
+  // each load.
   WeightStream(const TensorFile& file, const TransferPlan& plan, std::span<const Target> targets,
-               std::span<std::byte> staging, bool has_residents, Trace* trace = nullptr);
+               std::span<std::byte> staging, bool has_residents, CopyEngine* copies = nullptr,
+               Trace* trace = nullptr);
   ~WeightStream();  // ends the reader after the piece it is at (File::ReadPages)
 
   // Called by one thread before and after each step, in the order of steps, run after run. Wait
@@ -55,6 +63,7 @@ class WeightStream {
   bool MayBegin(int64_t run, const TransferPlan::Load& load, std::stop_token stop);
   Status Load(size_t load, std::stop_token stop);
   Status LoadStaged(const Target& target, std::stop_token stop);
+  Status LoadByCopies(const Target& target, std::stop_token stop);
   int64_t num_loads() const { return static_cast<int64_t>(targets_.size()); }
 
   const TensorFile& file_;
@@ -62,6 +71,7 @@ class WeightStream {
   const std::span<const Target> targets_;
   const std::span<std::byte> staging_;
   const bool begins_with_residents_;
+  CopyEngine* const copies_;
   double stalled_s_ = 0;
 
   Trace* const trace_;

@@ -1,5 +1,6 @@
 #include "devices/sim/sim_device.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace ingot {
@@ -42,6 +43,7 @@ void SimDevice::Blocks::Add(std::span<const std::byte> block) {
   const std::scoped_lock lock(mutex_);
   sizes_[block.data()] = block.size();
   num_bytes_ += static_cast<int64_t>(block.size());
+  peak_bytes_ = std::max(peak_bytes_, num_bytes_);
 }
 
 void SimDevice::Blocks::Remove(std::span<const std::byte> block) {
@@ -63,6 +65,16 @@ bool SimDevice::Blocks::Hold(std::span<const std::byte> bytes) const {
 int64_t SimDevice::Blocks::num_bytes() const {
   const std::scoped_lock lock(mutex_);
   return num_bytes_;
+}
+
+int64_t SimDevice::Blocks::peak_bytes() const {
+  const std::scoped_lock lock(mutex_);
+  return peak_bytes_;
+}
+
+void SimDevice::Blocks::ResetPeak() {
+  const std::scoped_lock lock(mutex_);
+  peak_bytes_ = num_bytes_;
 }
 
 SimDevice::SimDevice(Device& compute, const SimOptions& options)

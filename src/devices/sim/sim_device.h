@@ -40,6 +40,8 @@ class SimDevice final : public Device, public CopyEngine {
   SimDevice(Device& compute, const SimOptions& options);
 
   std::string_view name() const override { return "sim"; }
+  CopyEngine* copy_engine() override { return this; }
+  const CopyEngine* copy_engine() const override { return this; }
   // kUnavailable names the cap, what is in use and what was asked for.
   Result<std::unique_ptr<Arena>> Allocate(int64_t num_bytes, std::stop_token stop = {}) override;
   DType WeightDType(const op::Op& op, int input_idx, DType file_dtype) const override {
@@ -52,7 +54,8 @@ class SimDevice final : public Device, public CopyEngine {
     return compute_.AcceptsRuns(op, input_idx);
   }
   int AliasOf(const op::Op& op) const override { return compute_.AliasOf(op); }
-  bool AcceptsStrips(const op::Op& op) const override { return compute_.AcceptsStrips(op); }
+  // Pictures on disk would pass the link twice in each op.
+  bool AcceptsStrips(const op::Op&) const override { return false; }
   int64_t WorkspaceBytes(const OpSignature& signature) const override {
     return compute_.WorkspaceBytes(signature);
   }
@@ -63,6 +66,8 @@ class SimDevice final : public Device, public CopyEngine {
   }
 
   int64_t FreeBytes() const override;
+  int64_t PeakBytes() const override { return vram_.peak_bytes(); }
+  void ResetPeak() override { vram_.ResetPeak(); }
   double LinkBytesPerSecond() const override { return options_.link_bytes_per_s; }
   Result<std::unique_ptr<Arena>> AllocatePinned(int64_t num_bytes) override;
   Result<Event> Upload(std::span<const std::byte> host, std::span<std::byte> device) override;
@@ -78,11 +83,13 @@ class SimDevice final : public Device, public CopyEngine {
     // Whether one block holds all of `bytes`.
     bool Hold(std::span<const std::byte> bytes) const;
     int64_t num_bytes() const;
+    int64_t peak_bytes() const;
+    void ResetPeak();
 
    private:
     mutable std::mutex mutex_;
     std::map<const std::byte*, size_t> sizes_;
-    int64_t num_bytes_ = 0;
+    int64_t num_bytes_ = 0, peak_bytes_ = 0;
   };
   class BlockArena;
 
