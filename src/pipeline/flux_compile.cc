@@ -125,8 +125,7 @@ Status FluxPipeline::Compile(const Device& device) {
   least_bytes_ = LeastBytes();
   least_vram_bytes_ = LeastVramBytes();
   INGOT_RETURN_IF_ERROR(CompileTransformer(device, 1));
-  // Where the rows stand in RAM and are few beside the rest: the least there is that of all at
-  // once.
+  // With memory of its own on the device, one number must do for either in RAM: the larger.
   if (has_vram_) least_vram_bytes_ = std::min(least_vram_bytes_, LeastVramBytes());
   least_bytes_ =
       has_vram_ ? std::max(least_bytes_, LeastBytes()) : std::min(least_bytes_, LeastBytes());
