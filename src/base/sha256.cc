@@ -51,15 +51,21 @@ Result<std::string> Sha256OfFile(const File& file, std::stop_token stop) {
   return digest.Hex();
 }
 
+std::optional<std::string> RememberedSha256(const File& file,
+                                            const std::filesystem::path& cache_folder) {
+  constexpr size_t kHexDigits = 64;
+  const Result<std::string> cached = ReadSmallFile(cache_folder / file.identity(), kHexDigits);
+  if (!cached.ok() || cached->size() != kHexDigits ||
+      cached->find_first_not_of("0123456789abcdef") != std::string::npos) {
+    return std::nullopt;
+  }
+  return *cached;
+}
+
 Result<std::string> CachedSha256OfFile(const File& file, const std::filesystem::path& cache_folder,
                                        std::stop_token stop) {
-  constexpr size_t kHexDigits = 64;
+  if (std::optional<std::string> known = RememberedSha256(file, cache_folder)) return *known;
   const std::filesystem::path entry = cache_folder / file.identity();
-  if (const Result<std::string> cached = ReadSmallFile(entry, kHexDigits);
-      cached.ok() && cached->size() == kHexDigits &&
-      cached->find_first_not_of("0123456789abcdef") == std::string::npos) {
-    return *cached;
-  }
   INGOT_ASSIGN_OR_RETURN(const std::string hash, Sha256OfFile(file, stop));
   std::error_code ignored;
   std::filesystem::create_directories(cache_folder, ignored);

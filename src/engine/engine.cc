@@ -10,6 +10,7 @@
 #include "base/stopwatch.h"
 #include "base/system_memory.h"
 #include "devices/cpu/cpu_device.h"
+#include "engine/files.h"
 #include "engine/refusal.h"
 #include "engine/trace_file.h"
 #include "formats/png.h"
@@ -32,16 +33,6 @@ Status CheckWritable(const fs::path& path) {
     return InvalidArgument("{}: expected a folder to write to, found none", folder.string());
   }
   return AtomicFile::Create(path).status();
-}
-
-// Where the hashes of models are remembered (XDG base directories).
-fs::path HashFolder() {
-  const char* cache = std::getenv("XDG_CACHE_HOME");
-  const char* home = std::getenv("HOME");
-  const fs::path base = cache != nullptr && *cache != 0 ? fs::path(cache)
-                        : home != nullptr && *home != 0 ? fs::path(home) / ".cache"
-                                                        : fs::temp_directory_path();
-  return base / "ingot" / "sha256";
 }
 
 // Makes the file of the plan's largest scratch and drops it, for the same reason.

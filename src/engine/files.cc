@@ -1,6 +1,7 @@
 #include "engine/files.h"
 
 #include <array>
+#include <cstdlib>
 
 #include "formats/tensor_writer.h"
 #include "tensor/codec.h"
@@ -99,6 +100,16 @@ Result<Metadata> OutputMetadata(const std::filesystem::path& in, const TensorFil
 }
 
 }  // namespace
+
+std::filesystem::path HashFolder() {
+  namespace fs = std::filesystem;
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  const char* home = std::getenv("HOME");
+  const fs::path base = cache != nullptr && *cache != 0 ? fs::path(cache)
+                        : home != nullptr && *home != 0 ? fs::path(home) / ".cache"
+                                                        : fs::temp_directory_path();
+  return base / "ingot" / "sha256";
+}
 
 std::map<std::string, TypeTotal> TotalsByType(const TensorFile& file) {
   std::map<std::string, TypeTotal> totals;

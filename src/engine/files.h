@@ -25,6 +25,9 @@ struct TypeTotal {
 // By the type's name.
 std::map<std::string, TypeTotal> TotalsByType(const TensorFile& file);
 
+// Where the SHA-256 of model files are remembered (XDG base directories).
+std::filesystem::path HashFolder();
+
 struct QuantizeProgress {
   int64_t done_bytes = 0;  // of the input's tensors
   int64_t total_bytes = 0;

@@ -1,5 +1,7 @@
 #include "engine/questions.h"
 
+#include "base/sha256.h"
+#include "engine/files.h"
 #include "formats/png.h"
 #include "library/tokenizers.h"
 #include "text/prompt.h"
@@ -12,6 +14,13 @@ bool HoldsDiffusion(const ModelFile& model) {
     if (component.kind == ComponentKind::kFlux) return true;
   }
   return false;
+}
+
+// The hash of a file is known from the first job with it on.
+Json Remembered(const LibraryEntry& entry) {
+  if (!entry.model.ok()) return nullptr;
+  const std::optional<std::string> hash = RememberedSha256(entry.model->file->file(), HashFolder());
+  return hash ? Json(*hash) : Json(nullptr);
 }
 
 Json SetOf(const std::filesystem::path& models_dir, const std::filesystem::path& diffusion) {
@@ -73,6 +82,7 @@ Result<Json> ListModels(const std::filesystem::path& models_dir) {
   for (const LibraryEntry& entry : entries) {
     const bool ok = entry.model.ok();
     models.push_back({{"path", entry.path.string()},
+                      {"sha256", Remembered(entry)},
                       {"components", ok ? Components(*entry.model) : Json::array()},
                       {"error", ok ? Json(nullptr) : Json(entry.model.status().message())}});
     if (ok && HoldsDiffusion(*entry.model)) sets.push_back(SetOf(models_dir, entry.path));

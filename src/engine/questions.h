@@ -18,7 +18,7 @@ Json Inspection(const ModelFile& model);
 // [{"component","summary","num_tensors","num_bytes"}]
 Json Components(const ModelFile& model);
 
-// {"models_dir","models":[{"path","components":[…],"error"}],
+// {"models_dir","models":[{"path","sha256","components":[…],"error"}],
 //  "sets":[{"diffusion","clip","t5","vae","missing"}]}: a set for each file with a diffusion model;
 // "missing" says what lacks, or is null. Headers only.
 Result<Json> ListModels(const std::filesystem::path& models_dir);

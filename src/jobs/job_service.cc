@@ -515,8 +515,9 @@ class Service final : public JobService {
     }
     const double peak = measured.value("peak_ram_bytes", 0.0);
     const double planned = result.value("plan", Json::object()).value("peak_ram_bytes", 0.0);
-    if (planned > 0) {
-      totals_.max_peak_over_plan = std::max(totals_.max_peak_over_plan, peak / planned);
+    if (planned > 0) {  // what is kept of earlier jobs stands beside the plan
+      const double kept = measured.value("kept_bytes", 0.0);
+      totals_.max_peak_over_plan = std::max(totals_.max_peak_over_plan, peak / (planned + kept));
     }
   }
 

@@ -100,7 +100,7 @@ class JobService {
   // object, and so is the answer:
   //   "resolve" {"request"}               -> {"job"}
   //   "plan"    {"request","memory_bytes"?,"forge_inference_memory"?} -> {"job","plan","budget"}
-  //   "models"  {}                        -> {"models":[{"path","components":[…],"error"}],"sets"…}
+  //   "models"  {}                        -> {"models":[{"path","sha256","components":[…],"error"}],"sets"…}
   //   "inspect" {"path"}                  -> as `ingot inspect --json`
   //   "tokens"  {"prompt","model"?}       -> {"clip","t5"}
   virtual Result<Json> Ask(std::string_view question, const Json& argument) = 0;

@@ -51,7 +51,7 @@ std::vector<uint8_t> ToRgb8(std::span<const float> x) {
 Result<Record> FluxPipeline::Run(Device& device, const std::filesystem::path& scratch_folder,
                                  const EmbeddingCache* embeddings, const ProgressCallback& progress,
                                  std::stop_token stop, KeptMemory* kept) const {
-  Record record{.plan = plan_, .phases = {}, .pictures = {}};
+  Record record{.plan = plan_, .phases = {}, .pictures = {}, .kept_bytes = 0};
   std::vector<Conditioning> conds(prompts_.size());
   std::vector<std::vector<float>> latents;
   const std::string rows_key = RowsKey();
@@ -64,6 +64,7 @@ Result<Record> FluxPipeline::Run(Device& device, const std::filesystem::path& sc
                              const auto& body) -> Status {
     if (kept != nullptr) {
       kept->MakeRoom(budget_.ram_bytes - plan_.fixed_bytes - phase.peak_bytes(), job_keys, takes);
+      record.kept_bytes = std::max(record.kept_bytes, kept->num_bytes_beside(takes));
     }
     if (progress) progress({.phase = phase.name});
     PhaseMeasure& measure = record.phases.emplace_back();

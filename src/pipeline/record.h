@@ -31,6 +31,9 @@ struct Record {
   Plan plan;
   std::vector<PhaseMeasure> phases;
   std::vector<Picture> pictures;
+  // Most of earlier jobs that stood beside a phase: what was measured is at most the plan's peak and
+  // this, which together are within the budget.
+  int64_t kept_bytes = 0;
 };
 
 }  // namespace ingot

@@ -75,9 +75,9 @@ void KeptMemory::MakeRoom(int64_t num_bytes, std::span<const std::string> job,
   }
 }
 
-int64_t KeptMemory::num_bytes() const {
+int64_t KeptMemory::num_bytes_beside(const std::string& key) const {
   int64_t num_bytes = 0;
-  for (const Entry& entry : entries_) num_bytes += entry.num_bytes;
+  for (const Entry& entry : entries_) num_bytes += entry.key == key ? 0 : entry.num_bytes;
   return num_bytes;
 }
 

@@ -33,7 +33,8 @@ class KeptMemory {
   void MakeRoom(int64_t num_bytes, std::span<const std::string> job, const std::string& now);
 
   void Forget() { entries_.clear(); }
-  int64_t num_bytes() const;
+  int64_t num_bytes() const { return num_bytes_beside({}); }
+  int64_t num_bytes_beside(const std::string& key) const;  // of all other entries
 
  private:
   struct Entry {

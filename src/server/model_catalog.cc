@@ -79,6 +79,9 @@ Status ModelCatalog::Refresh() {
       files.push_back(InfoOf(file, models_dir_));
     }
   }
+  // The first is the default: that of ResolveModels (library/library.h), the first by its stem.
+  std::ranges::stable_sort(
+      files, {}, [](const ModelFileInfo& file) { return std::filesystem::path(file.path).stem(); });
   const std::lock_guard lock(mutex_);
   files_ = std::move(files);
   return {};
