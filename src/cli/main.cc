@@ -185,7 +185,7 @@ int Main(int argc, char** argv) {
   AddServeFlags(*serve, serve_flags);
   serve->callback([&] {
     if (serve_flags.listen.empty()) serve_flags.listen = "0.0.0.0";
-    status = ServeCommand(serve_flags, stop.get_token());
+    status = ServeCommand(serve_flags, StopOnSignals().get_token());
   });
 
   try {
