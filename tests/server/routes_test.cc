@@ -2,7 +2,7 @@
 
 #include "base/base64.h"
 #include "formats/png.h"
-#include "server/api_client.h"
+#include "api_client.h"
 
 namespace ingot::server {
 

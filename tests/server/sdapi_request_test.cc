@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "server/fake_job_service.h"
+#include "fake_job_service.h"
 #include "server/options.h"
 
 namespace ingot::server {
