@@ -16,7 +16,7 @@ class Server:
     def __init__(self, data_dir):
         self.process = subprocess.Popen(
             [binary(), "serve", "--port", "0", "--data-dir", data_dir, "--models", str(MODELS),
-             "--memory", "1GiB", "--log-level", "warning"],
+             "--memory", "1GiB", "--log-level", "error"],
             stdout=subprocess.PIPE, text=True)
         for line in self.process.stdout:
             if found := re.search(r"http://([\d.]+):(\d+)", line):

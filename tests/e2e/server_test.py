@@ -53,7 +53,7 @@ class ServerTest(unittest.TestCase):
     def test_a_job_that_cannot_fit_is_refused_before_it_is_queued(self):
         before = self.server.json("GET", "/ingot/v1/jobs")["num_total"]
         answer = self.txt2img({"width": 8192, "height": 8192}, 422)
-        self.assertIn("budget", answer["detail"])
+        self.assertIn("what would fit", answer["detail"])
         self.assertEqual(self.server.json("GET", "/ingot/v1/jobs")["num_total"], before)
 
     def test_options_hold_for_later_jobs_and_posting_them_back_is_nothing(self):

@@ -7,7 +7,7 @@
 #include <mutex>
 
 #include "server/routes.h"
-#include "server/fake_job_service.h"
+#include "fake_job_service.h"
 
 namespace ingot::server {
 

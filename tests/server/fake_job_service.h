@@ -19,7 +19,7 @@ class FakeJobService : public JobService {
          {{{"path", "/m/Stable-diffusion/ingot-demo.gguf"},
            {"sha256", std::string(64, 'a')},
            {"components", {{{"component", "Flux transformer"}}}}},
-          {{"path", "/m/Stable-diffusion/flux/dev-Q4_0.gguf"},
+          {{"path", "/m/Stable-diffusion/flux/schnell-Q4_0.gguf"},
            {"components", {{{"component", "Flux transformer"}}}}},
           {{"path", "/m/VAE/ae.safetensors"}, {"components", {{{"component", "VAE"}}}}},
           {{"path", "/m/text_encoder/t5.gguf"},

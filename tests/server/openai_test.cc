@@ -1,4 +1,4 @@
-#include "server/api_client.h"
+#include "api_client.h"
 
 namespace ingot::server {
 namespace {

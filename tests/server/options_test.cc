@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "server/fake_job_service.h"
+#include "fake_job_service.h"
 
 namespace ingot::server {
 namespace {
@@ -26,12 +26,12 @@ TEST_F(Options, TheWholeObjectPostedBackChangesNothing) {
 TEST_F(Options, AModelIsFoundByEveryAlias) {
   for (const char* name : {"ingot-demo.gguf [aaaaaaaaaa]", "ingot-demo.gguf", "ingot-demo",
                            "INGOT-demo.GGUF", "aaaaaaaaaa", "ingot-demo.gguf [0123456789]"}) {
-    ASSERT_TRUE(options.Set({{"sd_model_checkpoint", "flux/dev-Q4_0.gguf"}}).ok());
+    ASSERT_TRUE(options.Set({{"sd_model_checkpoint", "flux/schnell-Q4_0.gguf"}}).ok());
     ASSERT_TRUE(options.Set({{"sd_model_checkpoint", name}}).ok()) << name;
     EXPECT_EQ((*options.All())["sd_model_checkpoint"], "ingot-demo.gguf [aaaaaaaaaa]") << name;
   }
-  ASSERT_TRUE(options.Set({{"sd_model_checkpoint", "flux_dev-Q4_0"}}).ok());
-  EXPECT_EQ((*options.All())["sd_model_checkpoint"], "flux/dev-Q4_0.gguf");
+  ASSERT_TRUE(options.Set({{"sd_model_checkpoint", "flux_schnell-Q4_0"}}).ok());
+  EXPECT_EQ((*options.All())["sd_model_checkpoint"], "flux/schnell-Q4_0.gguf");
   EXPECT_EQ((*options.All())["sd_checkpoint_hash"], "");
 }
 

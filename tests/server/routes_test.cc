@@ -2,7 +2,7 @@
 
 #include "base/base64.h"
 #include "formats/png.h"
-#include "server/api_client.h"
+#include "api_client.h"
 
 namespace ingot::server {
 
@@ -114,7 +114,7 @@ TEST(Sdapi, ListsHaveWhatClientsRead) {
   const Json models = client.Get("/sdapi/v1/sd-models");
   ASSERT_EQ(models.size(), 2u);
   EXPECT_EQ(models[0]["title"], "ingot-demo.gguf [aaaaaaaaaa]");
-  EXPECT_EQ(models[1]["model_name"], "flux_dev-Q4_0");
+  EXPECT_EQ(models[1]["model_name"], "flux_schnell-Q4_0");
   EXPECT_TRUE(models[1]["hash"].is_null());
   EXPECT_EQ(client.Get("/sdapi/v1/sd-vae").size(), 1u);
   EXPECT_EQ(client.Get("/sdapi/v1/sd-modules").size(), 3u);
@@ -199,7 +199,7 @@ TEST(IngotApi, AJobIsAcceptedFollowedAndRemoved) {
   ApiClient client;
   const auto accepted = client.Begin(
       "POST", "/ingot/v1/jobs",
-      R"({"job":{"prompt":"p","model":"dev-Q4_0"},"priority":2,"forge_inference_memory":5})",
+      R"({"job":{"prompt":"p","model":"schnell-Q4_0"},"priority":2,"forge_inference_memory":5})",
       {{"Idempotency-Key", "k"}});
   const Response response = accepted->Wait();
   EXPECT_EQ(response.status, 202);
@@ -207,7 +207,7 @@ TEST(IngotApi, AJobIsAcceptedFollowedAndRemoved) {
   EXPECT_EQ(client.jobs.submissions[0].idempotency_key, "k");
   EXPECT_EQ(client.jobs.submissions[0].priority, 2);
   EXPECT_EQ(client.jobs.submissions[0].request["files"]["diffusion"],
-            "/m/Stable-diffusion/flux/dev-Q4_0.gguf");
+            "/m/Stable-diffusion/flux/schnell-Q4_0.gguf");
   EXPECT_EQ(client.Get("/ingot/v1/jobs/job1")["state"], "queued");
   client.jobs.Finish("job1", JobState::kDone, {TestPicture()});
   const Json done = client.Get("/ingot/v1/jobs/job1");

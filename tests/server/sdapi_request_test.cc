@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "server/fake_job_service.h"
+#include "fake_job_service.h"
 #include "server/options.h"
 
 namespace ingot::server {
@@ -132,13 +132,13 @@ TEST_F(Txt2Img, WhatChangesNoPicturePasses) {
 TEST_F(Txt2Img, OverridesBelongToTheJob) {
   const Result<Submission> good = Translate(
       {{"override_settings",
-        {{"sd_model_checkpoint", "dev-Q4_0"},
+        {{"sd_model_checkpoint", "schnell-Q4_0"},
          {"sd_vae", "ae"},
          {"forge_additional_modules", {"t5.gguf", "/any/where/clip_l.safetensors", "Automatic"}},
          {"forge_inference_memory", 1024},
          {"randn_source", "GPU"}}}});
   ASSERT_TRUE(good.ok()) << good.status().message();
-  EXPECT_EQ(good->request["files"], (Json{{"diffusion", "/m/Stable-diffusion/flux/dev-Q4_0.gguf"},
+  EXPECT_EQ(good->request["files"], (Json{{"diffusion", "/m/Stable-diffusion/flux/schnell-Q4_0.gguf"},
                                           {"vae", "/m/VAE/ae.safetensors"},
                                           {"t5", "/m/text_encoder/t5.gguf"},
                                           {"clip", "/m/text_encoder/clip_l.safetensors"}}));
@@ -150,10 +150,10 @@ TEST_F(Txt2Img, OverridesBelongToTheJob) {
 
 TEST_F(Txt2Img, OptionsApplyToLaterJobs) {
   ASSERT_TRUE(
-      options.Set({{"sd_model_checkpoint", "flux/dev-Q4_0.gguf"}, {"forge_inference_memory", 2048}})
+      options.Set({{"sd_model_checkpoint", "flux/schnell-Q4_0.gguf"}, {"forge_inference_memory", 2048}})
           .ok());
   const Result<Submission> submission = Translate({{"prompt", "p"}});
-  EXPECT_EQ(submission->request["files"]["diffusion"], "/m/Stable-diffusion/flux/dev-Q4_0.gguf");
+  EXPECT_EQ(submission->request["files"]["diffusion"], "/m/Stable-diffusion/flux/schnell-Q4_0.gguf");
   EXPECT_EQ(submission->forge_inference_memory, 2048);
 }
 
