@@ -174,9 +174,12 @@ Result<JobResult> Engine::RunJob(const Job& job, const RunOptions& options) {
   });
   std::optional<EmbeddingCache> embeddings;
   if (!options.embeddings_folder.empty()) embeddings.emplace(options.embeddings_folder);
-  Result<Record> record =
-      pipeline.Run(*device_, options.scratch_folder, embeddings ? &*embeddings : nullptr,
-                   options.progress, options.stop, kept_.get());
+  Result<Record> record = pipeline.Run({.device = *device_,
+                                        .scratch_folder = options.scratch_folder,
+                                        .embeddings = embeddings ? &*embeddings : nullptr,
+                                        .kept = kept_.get(),
+                                        .progress = options.progress,
+                                        .stop = options.stop});
   if (!record.ok()) {
     stop_hashing.request_stop();
     return record.status();

@@ -48,9 +48,7 @@ std::vector<uint8_t> ToRgb8(std::span<const float> x) {
 
 }  // namespace
 
-Result<Record> FluxPipeline::Run(Device& device, const std::filesystem::path& scratch_folder,
-                                 const EmbeddingCache* embeddings, const ProgressCallback& progress,
-                                 std::stop_token stop, KeptMemory* kept) const {
+Result<Record> FluxPipeline::Run(const RunContext& context) const {
   Record record{.plan = plan_, .phases = {}, .pictures = {}, .kept_bytes = 0};
   std::vector<Conditioning> conds(prompts_.size());
   std::vector<std::vector<float>> latents;
@@ -62,42 +60,42 @@ Result<Record> FluxPipeline::Run(Device& device, const std::filesystem::path& sc
   // `takes`: what the phase takes of `kept`, counted in its peak.
   const auto run_phase = [&](const PhasePlan& phase, const std::string& takes,
                              const auto& body) -> Status {
-    if (kept != nullptr) {
-      kept->MakeRoom(budget_.ram_bytes - plan_.fixed_bytes - phase.peak_bytes(), job_keys, takes);
-      record.kept_bytes = std::max(record.kept_bytes, kept->num_bytes_beside(takes));
+    if (context.kept != nullptr) {
+      context.kept->MakeRoom(budget_.ram_bytes - plan_.fixed_bytes - phase.peak_bytes(), job_keys,
+                             takes);
+      record.kept_bytes = std::max(record.kept_bytes, context.kept->num_bytes_beside(takes));
     }
-    if (progress) progress({.phase = phase.name});
+    if (context.progress) context.progress({.phase = phase.name});
     PhaseMeasure& measure = record.phases.emplace_back();
     measure.name = phase.name;
-    const TracePhase trace(device.trace(), measure.name);
+    const TracePhase trace(context.device.trace(), measure.name);
     const Stopwatch watch;
     const Status status = body(measure);
     measure.seconds = watch.seconds();
     return status;
   };
   INGOT_RETURN_IF_ERROR(run_phase(plan_.phases[0], "", [&](PhaseMeasure& measure) {
-    return EncodeClip(device, embeddings, conds, measure, stop);
+    return EncodeClip(context, conds, measure);
   }));
   INGOT_RETURN_IF_ERROR(run_phase(plan_.phases[1], "", [&](PhaseMeasure& measure) {
-    return EncodeT5(device, embeddings, conds, measure, stop);
+    return EncodeT5(context, conds, measure);
   }));
   INGOT_RETURN_IF_ERROR(run_phase(plan_.phases[2], rows_key, [&](PhaseMeasure& measure) -> Status {
     if (num_groups() > 1) return {};  // between the steps
-    if (kept != nullptr) {
-      INGOT_ASSIGN_OR_RETURN(const bool is_there, TakeRows(*kept, rows_key, conds));
+    if (context.kept != nullptr) {
+      INGOT_ASSIGN_OR_RETURN(const bool is_there, TakeRows(*context.kept, rows_key, conds));
       if (is_there) return {};
     }
-    return HoistAll(device, conds, measure, stop);
+    return HoistAll(context, conds, measure);
   }));
   const Status sampled = run_phase(plan_.phases[3], flux_key, [&](PhaseMeasure& measure) {
-    return SamplePictures(device, conds, latents, measure, progress, stop, kept);
+    return SamplePictures(context, conds, latents, measure);
   });
-  if (kept != nullptr && num_groups() == 1) KeepRows(*kept, rows_key, conds);
+  if (context.kept != nullptr && num_groups() == 1) KeepRows(*context.kept, rows_key, conds);
   conds = {};
   INGOT_RETURN_IF_ERROR(sampled);
   INGOT_RETURN_IF_ERROR(run_phase(plan_.phases[4], vae_key, [&](PhaseMeasure& measure) {
-    return DecodePictures(device, scratch_folder, latents, record.pictures, measure, progress, stop,
-                          kept);
+    return DecodePictures(context, latents, record.pictures, measure);
   }));
   return record;
 }
@@ -144,49 +142,48 @@ void FluxPipeline::KeepRows(KeptMemory& kept, const std::string& key,
   kept.KeepRows(key, std::move(rows));
 }
 
-Status FluxPipeline::EncodeClip(Device& device, const EmbeddingCache* embeddings,
-                                std::vector<Conditioning>& conds, PhaseMeasure& measure,
-                                std::stop_token stop) const {
+Status FluxPipeline::EncodeClip(const RunContext& context, std::vector<Conditioning>& conds,
+                                PhaseMeasure& measure) const {
   std::unique_ptr<Execution> clip;  // where a prompt is not known
   for (size_t i = 0; i < prompts_.size(); ++i) {
     std::vector<float>& pooled = conds[i].pooled;
     pooled.resize(static_cast<size_t>(job_.flux().vec_in_dim));
     const std::string key = EmbeddingCache::Key("clip", job_.models.clip, prompts_[i].clip,
-                                                job_.precision, device.name());
-    if (embeddings != nullptr && embeddings->Load(key, pooled)) continue;
+                                                job_.precision, context.device.name());
+    if (context.embeddings != nullptr && context.embeddings->Load(key, pooled)) continue;
     if (!clip) {
-      INGOT_ASSIGN_OR_RETURN(clip, Execution::Start(clip_->program(), device, stop));
+      INGOT_ASSIGN_OR_RETURN(clip,
+                             Execution::Start(clip_->program(), context.device, context.stop));
     }
     Copy<int32_t>(prompts_[i].clip.ids, clip->Input("input_ids").As<int32_t>());
     clip->Input("eos_idx").As<int32_t>()[0] = prompts_[i].clip_end_idx;
-    INGOT_RETURN_IF_ERROR(clip->Run(stop));
+    INGOT_RETURN_IF_ERROR(clip->Run(context.stop));
     Copy<float>(clip->Output("pooled").As<float>(), pooled);
     INGOT_RETURN_IF_ERROR(CheckFinite(pooled, "clip", job_.models.clip));
-    if (embeddings != nullptr) embeddings->Store(key, pooled);
+    if (context.embeddings != nullptr) context.embeddings->Store(key, pooled);
   }
   if (clip) Measure(*clip, measure);
   return {};
 }
 
-Status FluxPipeline::EncodeT5(Device& device, const EmbeddingCache* embeddings,
-                              std::vector<Conditioning>& conds, PhaseMeasure& measure,
-                              std::stop_token stop) const {
+Status FluxPipeline::EncodeT5(const RunContext& context, std::vector<Conditioning>& conds,
+                              PhaseMeasure& measure) const {
   std::unique_ptr<Execution> t5;  // where a prompt is not known
   for (size_t i = 0; i < prompts_.size(); ++i) {
     std::vector<float>& txt = conds[i].txt;
     txt.resize(prompts_[i].t5.ids.size() * static_cast<size_t>(job_.flux().context_in_dim));
-    const std::string key =
-        EmbeddingCache::Key("t5", job_.models.t5, prompts_[i].t5, job_.precision, device.name());
-    if (embeddings != nullptr && embeddings->Load(key, txt)) continue;
+    const std::string key = EmbeddingCache::Key("t5", job_.models.t5, prompts_[i].t5,
+                                                job_.precision, context.device.name());
+    if (context.embeddings != nullptr && context.embeddings->Load(key, txt)) continue;
     if (!t5) {
-      INGOT_ASSIGN_OR_RETURN(t5, Execution::Start(t5_->program(), device, stop));
+      INGOT_ASSIGN_OR_RETURN(t5, Execution::Start(t5_->program(), context.device, context.stop));
     }
     Copy<int32_t>(prompts_[i].t5.ids, t5->Input("input_ids").As<int32_t>());
-    INGOT_RETURN_IF_ERROR(t5->Run(stop));
+    INGOT_RETURN_IF_ERROR(t5->Run(context.stop));
     Copy<float>(t5->Output("txt").As<float>(), txt);
     INGOT_RETURN_IF_ERROR(CheckFinite(txt, "t5", job_.models.t5));
     ApplyEmphasis(prompts_[i].t5.weights, txt);
-    if (embeddings != nullptr) embeddings->Store(key, txt);
+    if (context.embeddings != nullptr) context.embeddings->Store(key, txt);
   }
   if (t5) Measure(*t5, measure);
   return {};
@@ -220,24 +217,25 @@ Status FluxPipeline::HoistGroup(Execution& hoist, size_t group, Conditioning& co
   return {};
 }
 
-Status FluxPipeline::HoistAll(Device& device, std::vector<Conditioning>& conds,
-                              PhaseMeasure& measure, std::stop_token stop) const {
+Status FluxPipeline::HoistAll(const RunContext& context, std::vector<Conditioning>& conds,
+                              PhaseMeasure& measure) const {
   INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> hoist,
-                         Execution::Start(hoist_->program(), device, stop));
-  for (Conditioning& cond : conds) INGOT_RETURN_IF_ERROR(HoistGroup(*hoist, 0, cond, stop));
+                         Execution::Start(hoist_->program(), context.device, context.stop));
+  for (Conditioning& cond : conds) INGOT_RETURN_IF_ERROR(HoistGroup(*hoist, 0, cond, context.stop));
   Measure(*hoist, measure);
   return {};
 }
 
-Status FluxPipeline::SamplePictures(Device& device, std::vector<Conditioning>& conds,
-                                    std::vector<std::vector<float>>& latents, PhaseMeasure& measure,
-                                    const ProgressCallback& progress, std::stop_token stop,
-                                    KeptMemory* kept) const {
-  INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> flux,
-                         Execution::Start(flux_->program(), device, stop, {}, kept));
+Status FluxPipeline::SamplePictures(const RunContext& context, std::vector<Conditioning>& conds,
+                                    std::vector<std::vector<float>>& latents,
+                                    PhaseMeasure& measure) const {
+  INGOT_ASSIGN_OR_RETURN(
+      const std::unique_ptr<Execution> flux,
+      Execution::Start(flux_->program(), context.device, context.stop, {}, context.kept));
   std::unique_ptr<Execution> hoist;  // where it runs between steps
   if (num_groups() > 1) {
-    INGOT_ASSIGN_OR_RETURN(hoist, Execution::Start(hoist_->program(), device, stop));
+    INGOT_ASSIGN_OR_RETURN(hoist,
+                           Execution::Start(hoist_->program(), context.device, context.stop));
   }
   const auto num_elements = static_cast<size_t>(latent_shape_.num_elements());
   std::vector<float> scratch(num_elements * static_cast<size_t>(job_.sampler->num_buffers));
@@ -257,7 +255,7 @@ Status FluxPipeline::SamplePictures(Device& device, std::vector<Conditioning>& c
   const auto denoise_one = [&](Conditioning& cond, std::span<const float> x, float sigma,
                                std::span<float> denoised) -> Status {
     if (hoist) {
-      INGOT_RETURN_IF_ERROR(HoistGroup(*hoist, evaluation / group_rows, cond, stop));
+      INGOT_RETURN_IF_ERROR(HoistGroup(*hoist, evaluation / group_rows, cond, context.stop));
     }
     for (size_t i = 0; i < crossings_.size(); ++i) {
       const std::span<float> input = flux->Input(crossings_[i].name).As<float>();
@@ -265,7 +263,7 @@ Status FluxPipeline::SamplePictures(Device& device, std::vector<Conditioning>& c
       Copy<float>(std::span(cond.hoisted[i]).subspan(row * input.size(), input.size()), input);
     }
     Patchify(latent_shape_, x, flux->Input("img").As<float>());
-    INGOT_RETURN_IF_ERROR(flux->Run(stop));
+    INGOT_RETURN_IF_ERROR(flux->Run(context.stop));
     Unpatchify(latent_shape_, flux->Output("velocity").As<float>(), denoised);
     ToDenoised(sigma, x, denoised, denoised);
     return {};
@@ -320,12 +318,12 @@ Status FluxPipeline::SamplePictures(Device& device, std::vector<Conditioning>& c
                                 },
                             .on_step = [&](const SamplerStep& step) -> Status {
                               end_step();
-                              if (progress) {
+                              if (context.progress) {
                                 FillPreview(factors, latent_shape_, step.denoised, preview_pixels);
-                                progress({.phase = "sampling",
-                                          .step = picture * num_steps + step.step_idx + 1,
-                                          .num_steps = job_.batch * num_steps,
-                                          .preview = &preview});
+                                context.progress({.phase = "sampling",
+                                                  .step = picture * num_steps + step.step_idx + 1,
+                                                  .num_steps = job_.batch * num_steps,
+                                                  .preview = &preview});
                               }
                               return {};
                             },
@@ -338,23 +336,22 @@ Status FluxPipeline::SamplePictures(Device& device, std::vector<Conditioning>& c
   return {};
 }
 
-Status FluxPipeline::DecodePictures(Device& device, const std::filesystem::path& scratch_folder,
+Status FluxPipeline::DecodePictures(const RunContext& context,
                                     const std::vector<std::vector<float>>& latents,
-                                    std::vector<Picture>& pictures, PhaseMeasure& measure,
-                                    const ProgressCallback& progress, std::stop_token stop,
-                                    KeptMemory* kept) const {
+                                    std::vector<Picture>& pictures, PhaseMeasure& measure) const {
   INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> vae,
-                         Execution::Start(vae_->program(), device, stop, scratch_folder, kept));
+                         Execution::Start(vae_->program(), context.device, context.stop,
+                                          context.scratch_folder, context.kept));
   for (size_t i = 0; i < latents.size(); ++i) {
     Copy<float>(latents[i], vae->Input("z").As<float>());
-    INGOT_RETURN_IF_ERROR(vae->Run(stop));
+    INGOT_RETURN_IF_ERROR(vae->Run(context.stop));
     const std::span<const float> x = vae->Output("picture").As<float>();
     INGOT_RETURN_IF_ERROR(CheckFinite(x, "decode", job_.models.vae));
     pictures.push_back({job_.width, job_.height, job_.seed + i, ToRgb8(x)});
-    if (progress) {
-      progress({.phase = "decode",
-                .step = static_cast<int>(i) + 1,
-                .num_steps = static_cast<int>(latents.size())});
+    if (context.progress) {
+      context.progress({.phase = "decode",
+                        .step = static_cast<int>(i) + 1,
+                        .num_steps = static_cast<int>(latents.size())});
     }
   }
   Measure(*vae, measure);

@@ -30,6 +30,18 @@ struct JobProgress {
 };
 using ProgressCallback = std::function<void(const JobProgress&)>;
 
+// What a run uses beside its plan.
+struct RunContext {
+  Device& device;
+  std::filesystem::path scratch_folder = {};   // of pictures that the plan puts on disk
+  const EmbeddingCache* embeddings = nullptr;  // prompts that it knows are not encoded
+  // Weights of sampling and decode and the hoisted rows come from here where they are there, and
+  // stay here as far as the budget has room beside each phase.
+  KeptMemory* kept = nullptr;
+  ProgressCallback progress = {};
+  std::stop_token stop = {};
+};
+
 class FluxPipeline {
  public:
   // Tokenizes the prompts and compiles every network: each fault of a header,
@@ -49,14 +61,9 @@ class FluxPipeline {
   }
   const Plan& plan() const { return plan_; }
 
-  // Runs the plan; pictures that it puts on disk go to `scratch_folder`. Prompts that `embeddings`
-  // knows are not encoded; may be null. Weights of sampling and decode and the hoisted rows come
-  // from `kept` where they are there, and stay there as far as the budget has room beside each
-  // phase; null: nothing is kept. kNotFinite names the phase and the file when NaN or Inf comes
-  // out.
-  Result<Record> Run(Device& device, const std::filesystem::path& scratch_folder,
-                     const EmbeddingCache* embeddings, const ProgressCallback& progress,
-                     std::stop_token stop, KeptMemory* kept = nullptr) const;
+  // Runs the plan on the device that it was made for. kNotFinite names the phase and the file when
+  // NaN or Inf comes out.
+  Result<Record> Run(const RunContext& context) const;
 
  private:
   friend class FluxPipelinePeer;  // pipeline_golden_test.cc compares what each phase gives
@@ -97,25 +104,18 @@ class FluxPipeline {
                         std::vector<Conditioning>& conds) const;
   void KeepRows(KeptMemory& kept, const std::string& key, std::vector<Conditioning>& conds) const;
 
-  Status EncodeClip(Device& device, const EmbeddingCache* embeddings,
-                    std::vector<Conditioning>& conds, PhaseMeasure& measure,
-                    std::stop_token stop) const;
-  Status EncodeT5(Device& device, const EmbeddingCache* embeddings,
-                  std::vector<Conditioning>& conds, PhaseMeasure& measure,
-                  std::stop_token stop) const;
+  Status EncodeClip(const RunContext& context, std::vector<Conditioning>& conds,
+                    PhaseMeasure& measure) const;
+  Status EncodeT5(const RunContext& context, std::vector<Conditioning>& conds,
+                  PhaseMeasure& measure) const;
   // The rows of one group of evaluations.
   Status HoistGroup(Execution& hoist, size_t group, Conditioning& cond, std::stop_token stop) const;
-  Status HoistAll(Device& device, std::vector<Conditioning>& conds, PhaseMeasure& measure,
-                  std::stop_token stop) const;
-  Status SamplePictures(Device& device, std::vector<Conditioning>& conds,
-                        std::vector<std::vector<float>>& latents, PhaseMeasure& measure,
-                        const ProgressCallback& progress, std::stop_token stop,
-                        KeptMemory* kept) const;
-  Status DecodePictures(Device& device, const std::filesystem::path& scratch_folder,
-                        const std::vector<std::vector<float>>& latents,
-                        std::vector<Picture>& pictures, PhaseMeasure& measure,
-                        const ProgressCallback& progress, std::stop_token stop,
-                        KeptMemory* kept) const;
+  Status HoistAll(const RunContext& context, std::vector<Conditioning>& conds,
+                  PhaseMeasure& measure) const;
+  Status SamplePictures(const RunContext& context, std::vector<Conditioning>& conds,
+                        std::vector<std::vector<float>>& latents, PhaseMeasure& measure) const;
+  Status DecodePictures(const RunContext& context, const std::vector<std::vector<float>>& latents,
+                        std::vector<Picture>& pictures, PhaseMeasure& measure) const;
 
   Job job_;
   std::vector<float> sigmas_;

@@ -23,13 +23,12 @@ class FluxPipelinePeer {
     Results out;
     PhaseMeasure measure;
     out.conds.resize(pipeline.prompts_.size());
-    INGOT_RETURN_IF_ERROR(pipeline.EncodeClip(device, nullptr, out.conds, measure, {}));
-    INGOT_RETURN_IF_ERROR(pipeline.EncodeT5(device, nullptr, out.conds, measure, {}));
-    INGOT_RETURN_IF_ERROR(pipeline.HoistAll(device, out.conds, measure, {}));
-    INGOT_RETURN_IF_ERROR(
-        pipeline.SamplePictures(device, out.conds, out.latents, measure, {}, {}, nullptr));
-    INGOT_RETURN_IF_ERROR(
-        pipeline.DecodePictures(device, {}, out.latents, out.pictures, measure, {}, {}, nullptr));
+    const RunContext context = {.device = device};
+    INGOT_RETURN_IF_ERROR(pipeline.EncodeClip(context, out.conds, measure));
+    INGOT_RETURN_IF_ERROR(pipeline.EncodeT5(context, out.conds, measure));
+    INGOT_RETURN_IF_ERROR(pipeline.HoistAll(context, out.conds, measure));
+    INGOT_RETURN_IF_ERROR(pipeline.SamplePictures(context, out.conds, out.latents, measure));
+    INGOT_RETURN_IF_ERROR(pipeline.DecodePictures(context, out.latents, out.pictures, measure));
     return out;
   }
 };
