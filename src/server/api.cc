@@ -25,13 +25,9 @@ void SubmitAndAnswer(const ApiPtr& api, const Submission& submission, const Resp
                      const Door& door) {
   const Result<JobRow> job = api->jobs.Submit(submission);
   if (!job.ok()) return responder->Send(door.refuse(job.status()));
-  const uint64_t wait_id =
-      api->waiter.Wait(job->id, [responder, door](const Result<JobRow>& ended) {
-        responder->Send(ended.ok() ? door.answer(*ended) : door.refuse(ended.status()));
-      });
-  responder->OnDisconnect([weak = std::weak_ptr<Api>(api), wait_id] {
-    if (const ApiPtr still = weak.lock()) still->waiter.Leave(wait_id);
-  });
+  responder->OnDisconnect(api->waiter.Wait(job->id, [responder, door](const Result<JobRow>& ended) {
+    responder->Send(ended.ok() ? door.answer(*ended) : door.refuse(ended.status()));
+  }));
 }
 
 Status ErrorOf(const JobRow& job) {

@@ -32,10 +32,8 @@ void OpenEventFeed(const ApiPtr& api, const std::string& job_id, uint64_t last_e
                    std::function<void()> on_close) {
   const auto feed = std::make_shared<Feed>();
   const std::shared_ptr<EventStream> stream =
-      responder->Stream({}, [weak = std::weak_ptr<Api>(api), feed, on_close = std::move(on_close)] {
-        const ApiPtr still = weak.lock();
-        if (!still) return;
-        still->waiter.Post([feed, on_close] {
+      responder->Stream({}, [post = api->waiter.poster(), feed, on_close = std::move(on_close)] {
+        post([feed, on_close] {
           std::unique_ptr<Subscription> ended;
           {
             const std::lock_guard lock(feed->mutex);

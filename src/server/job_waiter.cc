@@ -10,22 +10,22 @@ bool EndsJob(std::string_view event) {
 }
 JobWaiter::JobWaiter(JobService& jobs) : jobs_(jobs) {
   subscription_ = jobs_.Subscribe("", 0, [this](const JobEvent& event) {
-    if (EndsJob(event.type)) Post([this, id = event.job_id] { Finish(id); });
+    if (EndsJob(event.type)) tasks_->Post([this, id = event.job_id] { Finish(id); });
   });
-  thread_ = std::thread([this] { Run(); });
+  thread_ = std::thread([tasks = tasks_] { Run(*tasks); });
 }
 
 JobWaiter::~JobWaiter() {
   subscription_.reset();
   {
-    const std::lock_guard lock(mutex_);
-    ends_ = true;
+    const std::lock_guard lock(tasks_->mutex);
+    tasks_->ends = true;
   }
-  changed_.notify_all();
+  tasks_->changed.notify_all();
   thread_.join();
 }
 
-uint64_t JobWaiter::Wait(const std::string& job_id, Done done) {
+JobWaiter::Task JobWaiter::Wait(const std::string& job_id, Done done) {
   uint64_t wait_id = 0;
   {
     const std::lock_guard lock(mutex_);
@@ -33,34 +33,38 @@ uint64_t JobWaiter::Wait(const std::string& job_id, Done done) {
     waiting_[wait_id] = {job_id, std::move(done)};
   }
   // It may have ended before anybody waited.
-  Post([this, job_id] {
+  tasks_->Post([this, job_id] {
     const Result<JobRow> row = jobs_.Get(job_id);
     if (!row.ok() || IsEnded(row->state)) Finish(job_id);
   });
-  return wait_id;
+  return [tasks = tasks_, this, wait_id] { tasks->Post([this, wait_id] { Drop(wait_id); }); };
 }
 
-void JobWaiter::Leave(uint64_t wait_id) {
-  Post([this, wait_id] { Drop(wait_id); });
+std::function<void(JobWaiter::Task)> JobWaiter::poster() const {
+  return [tasks = tasks_](Task task) { tasks->Post(std::move(task)); };
 }
 
-void JobWaiter::Post(std::function<void()> task) {
+void JobWaiter::Tasks::Post(Task task) {
   {
-    const std::lock_guard lock(mutex_);
-    tasks_.push_back(std::move(task));
+    const std::lock_guard lock(mutex);
+    if (ends) return;
+    queue.push_back(std::move(task));
   }
-  changed_.notify_one();
+  changed.notify_one();
 }
 
-void JobWaiter::Run() {
-  std::unique_lock lock(mutex_);
+void JobWaiter::Run(Tasks& tasks) {
+  std::unique_lock lock(tasks.mutex);
   while (true) {
-    changed_.wait(lock, [this] { return ends_ || !tasks_.empty(); });
-    if (tasks_.empty()) return;  // what is there is done before the end: it frees subscriptions
-    const std::function<void()> task = std::move(tasks_.front());
-    tasks_.pop_front();
-    lock.unlock();
-    task();
+    tasks.changed.wait(lock, [&] { return tasks.ends || !tasks.queue.empty(); });
+    if (tasks.queue.empty())
+      return;  // what is there is done before the end: it frees subscriptions
+    {
+      const std::function<void()> task = std::move(tasks.queue.front());
+      tasks.queue.pop_front();
+      lock.unlock();
+      task();
+    }  // what it holds goes without the lock
     lock.lock();
   }
 }

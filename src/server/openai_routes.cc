@@ -212,18 +212,14 @@ void StreamGeneration(const ApiPtr& api, const Submission& submission, int num_p
   // Pictures are read on the waiter's thread, which is not the service's.
   OpenEventFeed(
       api, job->id, 0, responder,
-      [weak = std::weak_ptr<Api>(api), partial, job = *job](
-          const std::shared_ptr<EventStream>& stream, const JobEvent& event) {
+      [post = api->waiter.poster(), partial, job = *job](const std::shared_ptr<EventStream>& stream,
+                                                         const JobEvent& event) {
         if (event.type != "preview" && !EndsJob(event.type)) return;
-        const ApiPtr still = weak.lock();
-        if (!still) return;
-        still->waiter.Post([=] { partial->OnEvent(job, *stream, event); });
+        post([=] { partial->OnEvent(job, *stream, event); });
       },
-      [weak = std::weak_ptr<Api>(api), id = job->id] {
-        const ApiPtr still = weak.lock();
-        if (!still) return;
-        const Result<JobRow> row = still->jobs.Get(id);
-        if (row.ok() && row->state == JobState::kQueued) (void)still->jobs.Cancel(id);
+      [&jobs = api->jobs, id = job->id] {  // on the waiter's thread
+        const Result<JobRow> row = jobs.Get(id);
+        if (row.ok() && row->state == JobState::kQueued) (void)jobs.Cancel(id);
       });
 }
 

@@ -3,7 +3,8 @@
 gives a picture, whatever `forge_inference_memory` says, and every door has one plan.
 
   born_from.py INGOT                                      the demo model, as a test
-  born_from.py INGOT --models DIR [--memory SIZE] [--size WxH] [--steps N]     by hand
+  born_from.py INGOT --models DIR [--model NAME] [--memory SIZE] [--size WxH] [--steps N]
+      by hand
 
 Server and workers run in a cgroup of --memory (1.5GiB), without swap, and are told nothing of it.
 """
@@ -21,7 +22,7 @@ import unittest
 from cgroup import MIB, MemoryCgroup, NoCgroup
 from ingot import MODELS, PROMPT, binary, main
 from memory_wall import parse_bytes
-from serving import Server
+from server import Server
 
 HINTS = (None, 1024, 4096, 99999)
 
@@ -29,30 +30,34 @@ HINTS = (None, 1024, 4096, 99999)
 class Run:
     """What came of the four requests."""
 
-    def __init__(self, models, limit, size, steps):
-        self.shas, self.plans, self.seconds, self.peaks, self.faults = [], [], [], [], []
+    def __init__(self, models, limit, size, steps, model="ingot-demo"):
+        self.shas, self.plans, self.seconds, self.peaks, self.kept, self.faults = (
+            [], [], [], [], [], [])
         width, height = map(int, size.split("x"))
         job = {"prompt": PROMPT, "seed": 1, "steps": steps, "width": width, "height": height}
         with MemoryCgroup(limit) as cgroup, tempfile.TemporaryDirectory() as folder, \
-                Server(folder, models=models, preexec_fn=cgroup.enter) as server:
+                Server(folder, models, memory=None, preexec_fn=cgroup.enter) as server:
             for hint in HINTS:
-                keys = {} if hint is None else {"forge_inference_memory": hint}
+                keys = {"sd_model_checkpoint": model}
+                if hint is not None:
+                    keys["forge_inference_memory"] = hint
                 begin = time.monotonic()
-                answer = server.post("/sdapi/v1/txt2img", {**job, "override_settings": keys},
-                                     timeout=3600)
+                status, headers, body = server.ask("POST", "/sdapi/v1/txt2img",
+                                                   {**job, "override_settings": keys})
                 self.seconds.append(time.monotonic() - begin)
-                if answer.status != 200:
-                    self.faults.append(answer.body.decode())
+                if status != 200:
+                    self.faults.append(body.decode())
                     continue
-                row = server.get("/ingot/v1/jobs/" + answer.headers["X-Job-Id"]).json()
+                row = server.json("GET", "/ingot/v1/jobs/" + headers["X-Job-Id"])
                 self.shas.append(row["images"][0]["sha256"])
-                self.plans.append(answer.json()["plan"])
+                self.plans.append(json.loads(body)["plan"])
                 self.peaks.append(row["measured"]["peak_ram_bytes"])
-            asked = server.post("/ingot/v1/plan", {"job": job}).json()
+                self.kept.append(row["measured"]["kept_bytes"])
+            asked = server.json("POST", "/ingot/v1/plan", {"job": {**job, "model": model}})
             self.page_plan, self.budget = asked["plan"], asked["budget"]["ram_bytes"]
             self.cgroup_peak, self.num_killed = cgroup.peak_bytes, cgroup.num_killed
         done = subprocess.run(
-            [binary(), "plan", PROMPT, "--models", str(models), "--size", size, "--seed", "1",
+            [binary(), "plan", PROMPT, "--models", str(models), "--model", model, "--size", size, "--seed", "1",
              "--steps", str(steps), "--memory", f"{self.budget}B", "--json"],
             capture_output=True, text=True, check=True)
         self.cli_plan = json.loads(done.stdout)["plan"]
@@ -66,18 +71,23 @@ class BornFrom(unittest.TestCase):
             self.skipTest(str(reason))
         self.assertEqual((run.faults, run.num_killed), ([], 0))
         self.assertEqual((len(run.shas), len(set(run.shas))), (len(HINTS), 1))
+        for plan, peak, kept in zip(run.plans, run.peaks, run.kept):
+            self.assertLessEqual(peak, plan["peak_ram_bytes"] + kept)
+            self.assertLessEqual(peak, run.budget)
         self.assertEqual(run.plans[0], run.page_plan)
         self.assertEqual(run.plans[0], run.cli_plan)
 
 
 def by_hand(args):
     limit = parse_bytes(args.memory)
-    run = Run(args.models, limit, args.size, args.steps)
+    run = Run(args.models, limit, args.size, args.steps, args.model)
     for fault in run.faults:
         print("refused or failed:", fault)
-    for hint, sha, plan, peak, seconds in zip(HINTS, run.shas, run.plans, run.peaks, run.seconds):
+    for hint, sha, plan, peak, kept, seconds in zip(HINTS, run.shas, run.plans, run.peaks, run.kept,
+                                                    run.seconds):
         print(f"forge_inference_memory {str(hint):>6}: {sha[:16]} planned "
-              f"{plan['peak_ram_bytes'] / MIB:.1f} MiB, measured {peak / MIB:.1f}, {seconds:.1f} s")
+              f"{plan['peak_ram_bytes'] / MIB:.1f} MiB, kept beside it {kept / MIB:.1f}, "
+              f"measured {peak / MIB:.1f}, {seconds:.1f} s")
     one_plan = run.plans[0] == run.page_plan == run.cli_plan
     print(f"limit {limit / MIB:.0f} MiB, cgroup's peak {(run.cgroup_peak or 0) / MIB:.1f}, "
           f"killed {run.num_killed}; API, page and command line have one plan: {one_plan}")
@@ -92,6 +102,7 @@ if __name__ == "__main__":
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ingot", type=pathlib.Path)
     parser.add_argument("--models", required=True, type=pathlib.Path)
+    parser.add_argument("--model", default="flux1-schnell-Q4_0")
     parser.add_argument("--memory", default="1.5GiB")
     parser.add_argument("--size", default="512x512")
     parser.add_argument("--steps", type=int, default=1)

@@ -1,6 +1,7 @@
-"""One `ingot serve` with the demo model on a free port, and how a test asks it."""
+"""One `ingot serve` on a free port, and how a test asks it."""
 import http.client
 import json
+import pathlib
 import re
 import subprocess
 import time
@@ -11,22 +12,28 @@ SMALL = {"prompt": "a red house", "steps": 2, "width": 64, "height": 64}
 
 
 class Server:
-    """One server on a free port, with a data folder of its own."""
+    """One server on a free port, with a data folder of its own. `memory` None: what the machine has."""
 
-    def __init__(self, data_dir):
+    def __init__(self, data_dir, models=MODELS, memory="1GiB", preexec_fn=None):
         self.process = subprocess.Popen(
-            [binary(), "serve", "--port", "0", "--data-dir", data_dir, "--models", str(MODELS),
-             "--memory", "1GiB", "--log-level", "error"],
-            stdout=subprocess.PIPE, text=True)
+            [binary(), "serve", "--port", "0", "--data-dir", data_dir, "--models", str(models),
+             "--log-level", "error", *(["--memory", memory] if memory else [])],
+            stdout=subprocess.PIPE, text=True, preexec_fn=preexec_fn)
         for line in self.process.stdout:
             if found := re.search(r"http://([\d.]+):(\d+)", line):
                 self.address = (found[1], int(found[2]))
                 return
         raise RuntimeError("the server did not say where it listens")
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
     def ask(self, method, path, body=None, headers=None, raw=None):
         """(status, headers, bytes)"""
-        connection = http.client.HTTPConnection(*self.address, timeout=240)
+        connection = http.client.HTTPConnection(*self.address, timeout=3600)
         data = raw if body is None else json.dumps(body)
         connection.request(method, path, data, {"Content-Type": "application/json", **(headers or {})})
         response = connection.getresponse()
@@ -48,6 +55,15 @@ class Server:
             if "data" in fields:
                 events.append((fields.get("id"), fields.get("event"), json.loads(fields["data"])))
         return events
+
+    def rss_bytes(self):
+        """Resident sets by process id: the server's first, then its workers'."""
+        listing = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.process.pid)],
+                                 capture_output=True, text=True)
+        pids = [self.process.pid, *sorted(int(pid) for pid in listing.stdout.split())]
+        statuses = {pid: pathlib.Path(f"/proc/{pid}/status").read_text() for pid in pids}
+        return {pid: int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1)) * 1024
+                for pid, status in statuses.items()}
 
     def stop(self):
         self.process.terminate()

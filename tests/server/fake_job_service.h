@@ -13,24 +13,21 @@ namespace ingot::server {
 class FakeJobService : public JobService {
  public:
   // Answers of Ask, by question.
-  std::map<std::string, Json, std::less<>> answers = {
-      {"models",
-       {{"models",
-         {{{"path", "/m/Stable-diffusion/ingot-demo.gguf"},
-           {"sha256", std::string(64, 'a')},
-           {"components", {{{"component", "Flux transformer"}}}}},
-          {{"path", "/m/Stable-diffusion/flux/schnell-Q4_0.gguf"},
-           {"components", {{{"component", "Flux transformer"}}}}},
-          {{"path", "/m/VAE/ae.safetensors"}, {"components", {{{"component", "VAE"}}}}},
-          {{"path", "/m/text_encoder/t5.gguf"},
-           {"components", {{{"component", "T5 text encoder"}}}}},
-          {{"path", "/m/text_encoder/clip_l.safetensors"},
-           {"components", {{{"component", "CLIP-L text encoder"}}}}},
-          {{"path", "/m/broken.gguf"}, {"error", "broken.gguf: ends early"}}}}}}};
+  std::map<std::string, Json, std::less<>> answers = {{"models", Json::parse(R"({"models": [
+    {"path": "/m/Stable-diffusion/ingot-demo.gguf",
+     "sha256": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+     "components": [{"component": "Flux transformer"}]},
+    {"path": "/m/Stable-diffusion/flux/schnell-Q4_0.gguf",
+     "components": [{"component": "Flux transformer"}]},
+    {"path": "/m/VAE/ae.safetensors", "components": [{"component": "VAE"}]},
+    {"path": "/m/text_encoder/t5.gguf", "components": [{"component": "T5 text encoder"}]},
+    {"path": "/m/text_encoder/clip_l.safetensors",
+     "components": [{"component": "CLIP-L text encoder"}]},
+    {"path": "/m/broken.gguf", "error": "broken.gguf: ends early"}]})")}};
   Status submit_status;  // of the next Submit, when it is not ok
   std::vector<Submission> submissions;
   std::vector<std::string> cancelled;
-  ServiceState state;
+  ServiceState state = {.worker_alive = true};
   std::map<std::string, Json, std::less<>> stored;
   int num_asked = 0, num_forgotten = 0, num_interrupted = 0;
   std::optional<int64_t> memory_bytes;

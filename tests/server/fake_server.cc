@@ -10,7 +10,7 @@
 #include <thread>
 #include <vector>
 
-#include "server/fake_job_service.h"
+#include "fake_job_service.h"
 #include "server/router.h"
 #include "server/serve.h"
 
@@ -80,7 +80,7 @@ int main(int argc, char** argv) {
     sigwait(&signals, &signal);
     stop.request_stop();
   });
-  ingot::FakeJobService jobs;
+  ingot::server::FakeJobService jobs;
   const ingot::Status status = ingot::server::ServeJobs(
       {.port = argc > 1 ? std::atoi(argv[1]) : 0,
        .api_auth = argc > 2 ? argv[2] : "",

@@ -1,5 +1,6 @@
 // The listener over real sockets: what clients of Forge send, and what attackers do.
 #include "server/http_server.h"
+#include "fake_job_service.h"
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
@@ -10,7 +11,6 @@
 #include <condition_variable>
 #include <future>
 
-#include "server/fake_job_service.h"
 #include "server/metrics.h"
 #include "server/openapi.h"
 #include "server/routes.h"
@@ -603,7 +603,7 @@ TEST_F(HttpServerTest, MetricsCountRequestsByRouteAndStatus) {
   Start();
   ServiceState state = {.num_queued = 3, .worker_alive = true, .num_done = 5};
   state.phase_s = {{"sampling", 1.5}};
-  jobs_.set_state(state);
+  jobs_.state = state;
   Get("/where/1");
   Get("/where/2");
   Ask("HACK\x41 / HTTP/1.1\r\n" + host_ + "\r\n");
