@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Many jobs of three models and four sizes in one server, by hand: what stays in memory after them.
 
-  soak.py INGOT [--jobs N]
+  soak.py INGOT [--jobs N] [--before N]
 
 The models are the demo's in Q8_0 and Q4_0 and in Q5_0 made of it. Resident sets are read after
-`unload-checkpoint`, of the server and both workers: once when every model and size was there, and at
-the end. Exit 1 when one has grown by more than 1 % and 2 MiB.
+`unload-checkpoint`, of the server and both workers: once after --before jobs, when every model and
+size was there and the server's log of events is full, and at the end. Exit 1 when one has grown by more than 1 % and 2 MiB.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def resident(server):
     return server.rss_bytes()
 
 
-def run(num_jobs):
+def run(num_jobs, num_before):
     with tempfile.TemporaryDirectory() as folder:
         models = pathlib.Path(folder, "models")
         shutil.copytree(MODELS, models)
@@ -41,8 +41,8 @@ def run(num_jobs):
         with Server(str(pathlib.Path(folder, "data")), models, "512MiB") as server:
             kinds = [(name, size) for name in names for size in SIZES]
             shas, begin = {}, time.monotonic()
-            for i in range(num_jobs + len(kinds)):
-                if i == len(kinds):
+            for i in range(num_jobs + num_before):
+                if i == num_before:
                     before = resident(server)
                 name, (width, height) = kinds[i * 7 % len(kinds)]
                 status, headers, body = server.ask("POST", "/sdapi/v1/txt2img", {
@@ -70,6 +70,7 @@ if __name__ == "__main__":
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ingot", type=pathlib.Path)
     parser.add_argument("--jobs", type=int, default=500)
+    parser.add_argument("--before", type=int, default=500)
     arguments = parser.parse_args()
     os.environ["INGOT"] = str(arguments.ingot)
-    sys.exit(run(arguments.jobs))
+    sys.exit(run(arguments.jobs, arguments.before))
