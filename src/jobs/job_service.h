@@ -96,13 +96,14 @@ class JobService {
   static Result<std::unique_ptr<JobService>> Open(JobServiceOptions options);
   virtual ~JobService() = default;
 
-  // Answers of the planning worker, in at most a second, also during a step; an argument is an
+  // Answers of the planning worker, also during a step: 20 ms for a plan of the demo
+  // model, 0.3 s for one of FLUX.1, ten times that for its refusal; an argument is an
   // object, and so is the answer:
   //   "resolve" {"request"}               -> {"job"}
   //   "plan"    {"request","memory_bytes"?,"forge_inference_memory"?} -> {"job","plan","budget"}
-  //   "models"  {}                        -> {"models":[{"path","sha256","components":[…],"error"}],"sets"…}
-  //   "inspect" {"path"}                  -> as `ingot inspect --json`
-  //   "tokens"  {"prompt","model"?}       -> {"clip","t5"}
+  //   "models"  {}                        ->
+  //   {"models":[{"path","sha256","components":[…],"error"}],"sets"…} "inspect" {"path"} -> as
+  //   `ingot inspect --json` "tokens"  {"prompt","model"?}       -> {"clip","t5"}
   virtual Result<Json> Ask(std::string_view question, const Json& argument) = 0;
 
   // Resolves and plans the request, then writes the job to the queue: it is on disk when this
@@ -118,7 +119,8 @@ class JobService {
 
   // A queued job at once, a running one within 300 ms; of an ended one nothing. kNotFound.
   virtual Status Cancel(std::string_view id) = 0;
-  // Ends the running job with the pictures it has so far (Forge's interrupt); whether one ran.
+  // Cancels the running job (Forge's interrupt, which gives the pictures so far: there are none
+  // before a job is done); whether one ran.
   virtual bool Interrupt() = 0;
   virtual Status Reprioritise(std::string_view id, int priority) = 0;
   virtual Status Remove(std::string_view id) = 0;  // of an ended job: row and pictures

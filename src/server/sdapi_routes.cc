@@ -68,7 +68,7 @@ void AddGeneration(Router& router, const ApiPtr& api) {
   AddRefusal(router, "extra-single-image", "upscaling");
   AddRefusal(router, "extra-batch-images", "upscaling");
   AddRefusal(router, "interrogate", "a caption of a picture");
-  AddAction(router, "interrupt", "Ends the running job with the pictures it has", [api] {
+  AddAction(router, "interrupt", "Cancels the running job", [api] {
     (void)api->jobs.Interrupt();
     return Status();
   });

@@ -1,28 +1,17 @@
 """Published clients against `ingot serve`: webuiapi and openai of PyPI, where they are installed."""
 import importlib.util
 import io
-import tempfile
 import unittest
 
 import ingot
-from server import Server
+from server import ServedTest
 
 
 def needs(package):
     return unittest.skipUnless(importlib.util.find_spec(package), f"{package} is not installed")
 
 
-class ClientPackagesTest(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory()
-        cls.server = Server(cls.folder.name)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.server.stop()
-        cls.folder.cleanup()
-
+class ClientPackagesTest(ServedTest):
     @needs("webuiapi")
     def test_webuiapi(self):
         import webuiapi

@@ -4,7 +4,9 @@ import json
 import pathlib
 import re
 import subprocess
+import tempfile
 import time
+import unittest
 
 from ingot import MODELS, binary
 
@@ -69,6 +71,20 @@ class Server:
         self.process.terminate()
         self.process.wait(60)
         self.process.stdout.close()
+
+
+class ServedTest(unittest.TestCase):
+    """Tests that share one server, self.server."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.server = Server(cls.folder.name)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.stop()
+        cls.folder.cleanup()
 
 
 def wait_until(condition, seconds=120):

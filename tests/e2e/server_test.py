@@ -1,27 +1,15 @@
 """`ingot serve` with the demo model, as clients of Forge, of OpenAI and of its own API meet it."""
 import base64
 import json
-import tempfile
 import threading
 import time
-import unittest
 import urllib.parse
 
 import ingot
-from server import SMALL, Server, wait_until
+from server import SMALL, ServedTest, wait_until
 
 
-class ServerTest(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory()
-        cls.server = Server(cls.folder.name)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.server.stop()
-        cls.folder.cleanup()
-
+class ServerTest(ServedTest):
     def txt2img(self, body, status=200):
         return self.server.json("POST", "/sdapi/v1/txt2img", {**SMALL, **body}, status)
 
