@@ -47,12 +47,13 @@ export class CostPanel {
     try {
       const answer = await post("/ingot/v1/plan", body, {signal: asked.signal});
       this.#answer = answer;
-      this.#show(answer);
+      if (answer.plan) this.#show(answer);
+      else this.#refuse(answer);
       this.onResolved(answer.job);
     } catch (error) {
       if (error.name === "AbortError") return;
       if (!(error instanceof ApiError)) throw error;
-      this.#refuse(error);
+      this.#fail(error.message);
     }
   }
 
@@ -70,15 +71,21 @@ export class CostPanel {
            h("ul", {class: "small"}, plan.explanation.map((line) => h("li", {}, line)))));
   }
 
-  #refuse(error) {
-    const changes = error.body.changes ?? [];
-    if (error.body.job) this.onResolved(error.body.job);
+  #refuse({job, budget, refusal}) {
+    const enough = refusal.changes.find((change) => change.memory_bytes)?.memory_bytes;
+    this.#fail(`Even the smallest plan takes more than the ${bytes(budget.ram_bytes)} that the job may use` +
+               (enough ? `: Ingot would need ${bytes(enough)} in all.` : "."));
+    fill(this.line, "Does not fit");
+    this.offers.hidden = refusal.changes.length === 0;
+    fill(this.offers, h("div", {class: "chips"}, refusal.changes.map((change) => (
+        h("button", {type: "button", class: "offer", onclick: () => this.onChange(change)}, changeLabel(change, job))))));
+  }
+
+  #fail(message) {
     this.line.classList.add("bad");
-    fill(this.line, error.body.error === "OutOfBudget" ? "Does not fit" : error.message);
-    this.offers.hidden = changes.length === 0;
-    fill(this.offers, h("div", {class: "chips"}, changes.map((change) => (
-        h("button", {type: "button", class: "cure", onclick: () => this.onChange(change)}, changeLabel(change, error.body.job))))));
-    fill(this.details, h("h2", {}, "What the next picture costs"), h("p", {class: "notice error"}, error.message));
+    fill(this.line, message);
+    this.offers.hidden = true;
+    fill(this.details, h("h2", {}, "What the next picture costs"), h("p", {class: "notice error"}, message));
   }
 }
 

@@ -27,7 +27,7 @@ function scaleOf(peak, budget) {
 export function planBars(plan, budgetBytes, measured) {
   const scale = scaleOf(plan.peak_ram_bytes, budgetBytes ?? Infinity);
   const percent = (count) => `${(100 * count / scale).toFixed(2)}%`;
-  const wall = budgetBytes <= scale && h("span", {class: "wall", style: {left: percent(budgetBytes)}});
+  const wall = () => budgetBytes <= scale && h("span", {class: "wall", style: {left: percent(budgetBytes)}});
   const seconds = new Map((measured?.phases ?? []).map((phase) => [phase.name, phase.seconds]));
   return h("div", {class: "phases", role: "table", "aria-label": "Memory by phase"},
     plan.phases.map((phase) => {
@@ -39,7 +39,7 @@ export function planBars(plan, budgetBytes, measured) {
         h("span", {role: "cell", class: "bar-cell"},
           h("span", {class: "visually-hidden"}, parts.map(({label, count}) => `${label} ${bytes(count)}`).join(", ")),
           h("span", {class: "bar", "aria-hidden": true},
-            parts.map(({name, label, count}) => h("span", {class: `tier-${name}`, title: `${label}: ${bytes(count)}`, style: {width: percent(count)}})), wall?.cloneNode())),
+            parts.map(({name, label, count}) => h("span", {class: `tier-${name}`, title: `${label}: ${bytes(count)}`, style: {width: percent(count)}})), wall())),
         h("span", {role: "cell", class: "number"}, bytes(total)),
         h("span", {role: "cell", class: "number muted"}, took === null || took === undefined ? "" : duration(took)));
     }));

@@ -73,18 +73,6 @@ Result<Json> ResolvedNames(Json job, ModelCatalog& models) {
   return job;
 }
 
-// Of a plan that does not fit: in words, and for programs what would.
-Response RefusalResponse(const Json& answer) {
-  const Json& refusal = answer["refusal"];
-  Response response = ErrorResponse(OutOfBudget("{}", refusal["message"].get<std::string>()), 422);
-  Json body = Json::parse(response.body);
-  body["changes"] = refusal["changes"];
-  body["job"] = answer["job"];
-  body["budget"] = answer["budget"];
-  response.body = Dump(body);
-  return response;
-}
-
 Field JobField() {
   return {.name = "job",
           .type = FieldType::kObject,
@@ -270,11 +258,8 @@ void AddQuestions(Router& router, const ApiPtr& api) {
                               argument["model"] = file->path;
                             }
                             const Result<Json> answer = api->jobs.Ask(question, argument);
-                            if (!answer.ok()) {
-                              return responder->Send(ErrorResponse(answer.status(), 422));
-                            }
-                            responder->Send(answer->contains("refusal") ? RefusalResponse(*answer)
-                                                                        : JsonResponse(*answer));
+                            responder->Send(answer.ok() ? JsonResponse(*answer)
+                                                        : ErrorResponse(answer.status(), 422));
                           });
     route.body = std::move(schema);
     route.changes_state = false;
