@@ -1,126 +1,110 @@
 // Models: the sets that the files of the models folder make, and each file with what is wrong with it.
-import { get, post } from "../api.js";
-import { h } from "../dom.js";
-import { bytes } from "../format.js";
+import {get, post} from "../api.js";
+import {fill, h} from "../dom.js";
+import {bytes, plural, stem} from "../format.js";
 
 export const title = "Models";
 
-const PARTS = [["clip", "CLIP"], ["t5", "T5"], ["vae", "VAE"]];
+const kParts = [["clip", "CLIP"], ["t5", "T5"], ["vae", "VAE"]];
 
-const nameOf = (path) => path.slice(path.lastIndexOf("/") + 1);
-const stemOf = (path) => nameOf(path).replace(/\.[^.]*$/, "");
-const sizeOf = (file) =>
-  file.num_bytes ?? file.components.reduce((sum, part) => sum + part.num_bytes, 0);
+const nameOf = (path) => path.split("/").pop();
+const sizeOf = (file) => file.num_bytes ?? file.components.reduce((sum, part) => sum + part.num_bytes, 0);
 
-// Files of equal content, by hash: each group has two or more.
-function duplicates(files) {
-  const groups = Map.groupBy(files.filter((file) => file.sha256), (file) => file.sha256);
-  return [...groups.values()].filter((group) => group.length > 1);
-}
-
-// "DIR: expected A for FILE (usually B), found C" of ResolveModels, without what the row says already.
-function lacking(message) {
+// Of "DIR: expected A for FILE (usually B), found C" what the row does not say already.
+function lack(message) {
   const parts = /expected (an? .*?) for .*? \(usually (.*?)\), found (.*)$/.exec(message);
-  return parts ? `Lacks ${parts[1]}. Usually ${parts[2]}; found ${parts[3]}.` : message;
+  return parts ? `Lacks ${parts[1]}: usually ${parts[2]}; found ${parts[3]}.` : message;
 }
 
 function setRow(set, filesByPath, below) {
-  const paths = [...new Set([set.diffusion, set.clip, set.t5, set.vae].filter(Boolean))];
-  const total = paths.reduce((sum, path) => sum + sizeOf(filesByPath.get(path)), 0);
-  return h("tr", {},
-    h("th", { scope: "row" }, stemOf(set.diffusion),
-      h("div", { class: "note" }, filesByPath.get(set.diffusion).components[0].summary)),
-    h("td", { "data-label": "Parts" }, set.missing
-      ? h("span", { class: "bad" }, lacking(below(set.missing)))
-      : h("dl", { class: "facts" }, PARTS.flatMap(([key, label]) => [
-        h("dt", {}, label), h("dd", { class: "path" }, nameOf(set[key]))]))),
-    h("td", { "data-label": "Size", class: "number" }, set.missing ? "" : bytes(total)),
-    h("td", { "data-label": "" }, set.missing
-      ? h("span", { class: "tag bad" }, "Incomplete")
-      : h("a", { class: "button", href: `#create?model=${encodeURIComponent(nameOf(set.diffusion))}` },
-        "Use", h("span", { class: "sr-only" }, ` ${stemOf(set.diffusion)}`))));
+  const model = h("th", {scope: "row"}, h("span", {class: "name"}, stem(set.diffusion)),
+                  h("span", {class: "hint"}, filesByPath.get(set.diffusion).components[0].summary));
+  if (set.missing) {
+    return h("tr", {}, model, h("td", {colspan: 4, class: "bad"}, lack(below(set.missing))),
+             h("td", {}, h("span", {class: "tag bad"}, "Incomplete")));
+  }
+  const paths = new Set([set.diffusion, set.clip, set.t5, set.vae]);
+  const total = [...paths].reduce((sum, path) => sum + sizeOf(filesByPath.get(path)), 0);
+  return h("tr", {}, model,
+           kParts.map(([part, label]) => h("td", {dataset: {label}}, nameOf(set[part]))),
+           h("td", {class: "number", dataset: {label: "Size"}}, bytes(total)),
+           h("td", {}, h("a", {class: "button", href: `#create?model=${encodeURIComponent(nameOf(set.diffusion))}`,
+                               "aria-label": `Use ${stem(set.diffusion)}`}, "Use")));
 }
 
 function fileRow(file, twins, below) {
-  const notes = [];
-  if (file.error) notes.push(h("div", { class: "bad" }, below(file.error)));
-  if (!file.error && !file.components.length) notes.push("No network that Ingot knows.");
-  if (twins) {
-    const others = twins.filter((twin) => twin !== file).map((twin) => below(twin.path));
-    notes.push(h("div", { class: "warn" }, `Same content as ${others.join(", ")}`));
-  }
+  const others = twins.filter((twin) => twin !== file).map((twin) => below(twin.path));
+  const held = file.components.map(({component, summary}) =>
+    h("div", {}, component, h("span", {class: "hint"}, summary)));
+  if (file.error) held.push(h("span", {class: "bad"}, below(file.error).replace(`${below(file.path)}: `, "")));
+  else if (held.length === 0) held.push(h("span", {class: "muted"}, "No network that Ingot knows"));
+  if (others.length > 0) held.push(h("span", {class: "hint"}, `Same content as ${others.join(", ")}`));
   return h("tr", {},
-    h("th", { scope: "row", class: "path" }, below(file.path)),
-    h("td", { "data-label": "Holds" },
-      file.components.map((part) => h("div", {}, part.component,
-        h("span", { class: "note" }, ` ${part.summary}`))),
-      notes),
-    h("td", { "data-label": "SHA-256", class: "path" },
-      file.sha256 ? h("span", { title: file.sha256 }, file.sha256.slice(0, 10)) : ""),
-    h("td", { "data-label": "Size", class: "number" }, sizeOf(file) ? bytes(sizeOf(file)) : ""));
+           h("th", {scope: "row"}, h("span", {class: "name"}, below(file.path))),
+           h("td", {}, held),
+           h("td", {dataset: {label: "SHA-256"}}, file.sha256 ? h("code", {title: file.sha256}, file.sha256.slice(0, 10)) : "–"),
+           h("td", {class: "number", dataset: {label: "Size"}}, file.error && !sizeOf(file) ? "–" : bytes(sizeOf(file))),
+           h("td", {}, file.error ? h("span", {class: "tag bad"}, "Cannot be read")
+                                  : others.length > 0 && h("span", {class: "tag"}, "Duplicate")));
 }
 
-const head = (...names) => h("thead", {}, h("tr", {}, names.map((name) => h("th", { scope: "col" }, name))));
+function table(names, rows) {
+  return h("table", {class: "list"},
+           h("thead", {}, h("tr", {}, names.map((name) => h("th", {scope: "col", class: name === "Size" && "number"}, name)))),
+           h("tbody", {}, rows));
+}
 
-function show(answer) {
-  const files = answer.models;
-  const below = (text) => text.replaceAll(`${answer.models_dir}/`, "").replaceAll(answer.models_dir, "The folder");
+function panel(heading, ...children) {
+  return h("section", {class: "panel"}, h("h2", {}, heading), children);
+}
+
+function show({models_dir: folder, models: files, sets}) {
+  const below = (text) => text.replaceAll(`${folder}/`, "").replaceAll(folder, "the folder");
   const filesByPath = new Map(files.map((file) => [file.path, file]));
-  const sets = [...answer.sets].sort((a, b) => Boolean(a.missing) - Boolean(b.missing));
-  const groups = duplicates(files);
-  // What needs a hand comes first.
-  const twinsOf = (file) => groups.find((group) => group.includes(file));
-  const rank = (file) => (file.error ? 0 : twinsOf(file) ? 1 : 2);
-  const ordered = [...files].sort((a, b) => rank(a) - rank(b));
+  const twinsOf = (file) => files.filter(({sha256}) => sha256 && sha256 === file.sha256);
+  // Complete sets first; of the files those that need a hand.
+  const ordered = sets.toSorted((a, b) => Boolean(a.missing) - Boolean(b.missing));
+  const rank = (file) => (file.error ? 0 : twinsOf(file).length > 1 ? 1 : 2);
+  const ranked = files.toSorted((a, b) => rank(a) - rank(b));
   return [
-    h("section", { "aria-labelledby": "sets" },
-      h("h2", { id: "sets" }, "Sets"),
-      sets.length
-        ? h("table", { class: "list" }, head("Model", "Parts", "Size", ""),
-          h("tbody", {}, sets.map((set) => setRow(set, filesByPath, below))))
-        : h("p", {}, "No diffusion model is here. Put a Flux file (GGUF or safetensors) into ",
-          h("code", {}, `${answer.models_dir}/Stable-diffusion`), ".")),
-    h("section", { "aria-labelledby": "files" },
-      h("h2", { id: "files" }, "Files"),
-      files.length > 0 && h("table", { class: "list" }, head("File", "Holds", "SHA-256", "Size"),
-        h("tbody", {}, ordered.map((file) => fileRow(file, twinsOf(file), below))))),
+    panel("Sets", sets.length > 0
+      ? table(["Model", "CLIP", "T5", "VAE", "Size", "Use"], ordered.map((set) => setRow(set, filesByPath, below)))
+      : h("p", {class: "notice"}, "No diffusion model is here. Put a Flux file (.gguf or .safetensors) into ",
+          h("code", {}, `${folder}/Stable-diffusion`), " and rescan.")),
+    files.length > 0 && panel("Files", table(["File", "Holds", "SHA-256", "Size", "State"],
+                                             ranked.map((file) => fileRow(file, twinsOf(file), below)))),
   ];
 }
 
-function summary(answer) {
-  const complete = answer.sets.filter((set) => !set.missing).length;
-  const damaged = answer.models.filter((file) => file.error).length;
-  const total = answer.models.reduce((sum, file) => sum + sizeOf(file), 0);
-  return [`${answer.models.length} files, ${bytes(total)}`, `${complete} complete sets`,
-    damaged ? `${damaged} that cannot be read` : ""].filter(Boolean).join(" · ");
+function summary({models, sets}) {
+  const numDamaged = models.filter((file) => file.error).length;
+  return [plural(sets.filter((set) => !set.missing).length, "complete set"), plural(models.length, "file"),
+          bytes(models.reduce((sum, file) => sum + sizeOf(file), 0)),
+          numDamaged > 0 && `${numDamaged} cannot be read`].filter(Boolean).join(" · ");
 }
 
 export function mount(root) {
-  const status = h("p", { role: "status", class: "note" }, "Looking…");
-  const body = h("div");
-  const folder = h("code");
-  const rescan = h("button", { type: "button", onclick: () => load(true) }, "Rescan");
-  let isMounted = true;
+  const told = h("p", {class: "muted", role: "status"}, "Looking…");
+  const folder = h("code", {class: "muted"});
+  const body = h("div", {class: "stack"});
+  const rescan = h("button", {type: "button", onclick: () => load(true)}, "Rescan");
 
-  async function load(isAsked) {
+  async function load(isRescan) {
     rescan.disabled = true;
     try {
-      // Names that jobs may say are kept by the server: they are looked up anew as well.
-      if (isAsked) await post("/sdapi/v1/refresh-checkpoints", {});
+      // The names that a job may say are kept by the server: they are looked up anew as well.
+      if (isRescan) await post("/sdapi/v1/refresh-checkpoints");
       const answer = await get("/ingot/v1/models");
-      if (!isMounted) return;
       folder.textContent = answer.models_dir;
-      status.textContent = summary(answer);
-      body.replaceChildren(...show(answer));
+      fill(body, show(answer));
+      told.textContent = summary(answer);
     } catch (error) {
-      status.textContent = error.message;
-    } finally {
-      rescan.disabled = false;
+      told.textContent = error.message;
     }
+    rescan.disabled = false;
   }
 
-  root.append(
-    h("header", { class: "view-head" }, h("h1", {}, title), folder, rescan), status, body);
+  root.append(h("div", {class: "stack"},
+                h("div", {class: "spread"}, h("h1", {}, title), folder, told, rescan), body));
   load(false);
-  return () => { isMounted = false; };
 }

@@ -1,158 +1,107 @@
-// Settings: the options that exist, the server's state and log. Where a picture's own values are asked
-// for, Create has them.
-import { get, post } from "../api.js";
-import { h } from "../dom.js";
-import { bytes, seconds } from "../format.js";
+// Settings: the options that exist, the server's state. What a picture is made with is asked in Create.
+import {get, post} from "../api.js";
+import {field, fill, fillSelect, h, toast} from "../dom.js";
+import {bytes, duration} from "../format.js";
 
 export const title = "Settings";
 
-const REFRESH_MS = 5000;
-const KINDS = { vae: "VAE", clip: "CLIP-L text encoder", t5: "T5 text encoder" };
+const kRefreshMs = 5000;
+const kModules = [["VAE", "VAE"], ["CLIP", "CLIP-L text encoder"], ["T5", "T5 text encoder"]];
+const kFound = {value: "", label: "Found in the folder"};
 
-const nameOf = (path) => path.slice(path.lastIndexOf("/") + 1);
-const holds = (file, kind) => file.components.some((part) => part.component === kind);
+const nameOf = (path) => path.split("/").pop();
 
-// Options of /sdapi/v1/options that change something; the rest are there for clients to read.
-function optionFields(options, files) {
-  const namesOf = (kind) => files.filter((file) => holds(file, kind)).map((file) => nameOf(file.path));
+// The options of /sdapi/v1/options that change something; the rest are there for clients to read.
+function optionFields(options, files, save) {
+  const namesOf = (kind) => files.filter((file) => file.components.some(({component}) => component === kind))
+                                 .map((file) => nameOf(file.path));
+  const choose = (label, choices, value, change, hint) => {
+    const select = fillSelect(h("select", {onchange: () => save(label, change(select.value))}), choices, value);
+    return field(label, select, {hint});
+  };
+  const choices = (names) => names.map((value) => ({value}));
   const modules = options.forge_additional_modules.map(nameOf);
-  const moduleOf = (kind) => modules.find((name) => namesOf(kind).includes(name)) ?? "";
-  const chosen = new Map(Object.entries(KINDS).map(([key, kind]) => [key, moduleOf(kind)]));
-  const moduleField = (key, label) => ({
-    label,
-    note: "Found in the folder: the first that fits the model.",
-    value: chosen.get(key),
-    choices: [["", "Found in the folder"], ...namesOf(KINDS[key]).map((name) => [name, name])],
-    change(value) {
-      chosen.set(key, value);
-      return { forge_additional_modules: [...chosen.values()].filter(Boolean) };
-    },
-  });
-  const checkpoint = options.sd_model_checkpoint.replace(/ \[[0-9a-f]+\]$/, "");
-  const one = (key) => (value) => ({ [key]: value });
+  const chosen = kModules.map(([, kind]) => modules.find((name) => namesOf(kind).includes(name)) ?? "");
+  const memory = h("input", {
+    type: "number", min: 0, step: 1, value: options.forge_inference_memory,
+    onchange: () => save("Inference memory", {forge_inference_memory: Number(memory.value)})});
   return [
-    {
-      label: "Model", value: nameOf(checkpoint), change: one("sd_model_checkpoint"),
-      note: "Of requests that name none.",
-      choices: namesOf("Flux transformer").map((name) => [name, name]),
-    },
-    moduleField("vae", "VAE"),
-    moduleField("clip", "CLIP text encoder"),
-    moduleField("t5", "T5 text encoder"),
-    {
-      label: "Noise", value: options.randn_source, change: one("randn_source"),
-      note: "NV repeats the noise of an NVIDIA card, for seeds of pictures that were made there.",
-      choices: [["CPU", "CPU"], ["NV", "NV"]],
-    },
-    {
-      label: "Inference memory, MB", value: options.forge_inference_memory, type: "number",
-      note: "Memory that weights leave free, as in Forge. Changes speed, never the picture; 1024 is no limit.",
-      change: (value) => ({ forge_inference_memory: Number(value) }),
-    },
+    choose("Model", choices(namesOf("Flux transformer")), nameOf(options.sd_model_checkpoint.replace(/ \[[0-9a-f]+\]$/, "")),
+           (name) => ({sd_model_checkpoint: name}), "Of requests that name none."),
+    ...kModules.map(([label, kind], idx) =>
+      choose(label, [kFound, ...choices(namesOf(kind))], chosen[idx], (name) => {
+        chosen[idx] = name;
+        return {forge_additional_modules: chosen.filter(Boolean)};
+      }, `The ${label} beside that model.`)),
+    choose("Noise", choices(["CPU", "NV"]), options.randn_source, (name) => ({randn_source: name}),
+           "NV repeats the noise of NVIDIA cards, for seeds of pictures that were made on one."),
+    field("Inference memory, MB", memory,
+          {hint: "What weights leave free, as in Forge. Changes speed, never the picture."}),
   ];
 }
 
-function optionField(field, idx, save) {
-  const id = `option-${idx}`;
-  const onchange = (event) => save(field.label, field.change(event.target.value));
-  const attributes = { id, onchange, "aria-describedby": `${id}-note` };
-  return h("div", { class: "field" },
-    h("label", { for: id }, field.label),
-    field.choices
-      ? h("select", attributes, field.choices.map(([value, text]) =>
-        h("option", { value, selected: value === field.value }, text)))
-      : h("input", { ...attributes, type: field.type, min: 0, step: 1, value: field.value }),
-    h("p", { class: "note", id: `${id}-note` }, field.note));
-}
-
-function factList(pairs) {
-  return h("dl", { class: "facts" },
-    pairs.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
-}
-
 function stateFacts(health, memory, version) {
-  const healthy = health.status === "ok";
-  return factList([
-    ["Health", h("span", { class: healthy ? "good" : "bad" },
-      healthy ? "ok" : `${health.status}, for ${seconds(health.worker_dead_s)}`)],
+  const used = memory.server_rss_bytes + memory.worker_rss_bytes + memory.planner_rss_bytes;
+  const facts = [
+    ["Health", h("span", {class: `tag ${health.status === "ok" ? "good" : "bad"}`}, health.status)],
+    ["Jobs", `${health.running ? "1 runs" : "none runs"}, ${health.queued} waiting`],
+    ["Memory limit", `${bytes(memory.memory_bytes)}, by ${memory.limited_by}`],
+    ["Memory held", `${bytes(used)}: worker ${bytes(memory.worker_rss_bytes)}, planner ` +
+                    `${bytes(memory.planner_rss_bytes)}, server ${bytes(memory.server_rss_bytes)}`],
     ["Version", `${version.version}, numerics ${version.numerics}`],
-    ["Jobs", `${health.running ? 1 : 0} running, ${health.queued} waiting`],
-    ["Memory in use", bytes(memory.server_rss_bytes + memory.worker_rss_bytes + memory.planner_rss_bytes)],
-    ["of these", `worker ${bytes(memory.worker_rss_bytes)}, planner ${bytes(memory.planner_rss_bytes)}, ` +
-      `server ${bytes(memory.server_rss_bytes)}`],
-    ["Memory it may use", `${bytes(memory.memory_bytes)} (${memory.limited_by})`],
-  ]);
+  ];
+  return h("dl", {}, facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
 }
 
 export function mount(root) {
-  const told = h("p", { role: "status", class: "note" });
-  const options = h("div", { class: "fields" }, "Looking…");
-  const state = h("div", {}, "Looking…");
-  let isMounted = true;
+  const options = h("div", {class: "fields"});
+  const state = h("div");
 
-  const tell = (text, isBad) => {
-    told.textContent = text;
-    told.classList.toggle("bad", Boolean(isBad));
+  const load = async () => {
+    const [values, {models}] = await Promise.all([get("/sdapi/v1/options"), get("/ingot/v1/models")]);
+    fill(options, optionFields(values, models, save));
   };
-
-  async function save(label, change) {
+  const save = async (label, change) => {
     try {
       await post("/sdapi/v1/options", change);
-      tell(`${label}: saved.`);
+      toast(`${label}: saved`);
     } catch (error) {
-      tell(error.message, true);
-      loadOptions();
+      toast(error.message, {kind: "error"});
+      load().catch(() => {});
     }
-  }
-
-  async function loadOptions() {
-    const [values, answer] = await Promise.all([get("/sdapi/v1/options"), get("/ingot/v1/models")]);
-    if (!isMounted) return;
-    options.replaceChildren(
-      ...optionFields(values, answer.models).map((field, idx) => optionField(field, idx, save)));
-  }
-
-  async function loadState() {
-    const [health, memory, version] =
-      await Promise.all([get("/healthz"), get("/ingot/v1/memory"), get("/ingot/v1/version")]);
-    if (isMounted) state.replaceChildren(stateFacts(health, memory, version));
-  }
-
-  async function act(label, path) {
-    try {
-      await post(path, {});
-      tell(`${label}: done.`);
-      loadState();
-    } catch (error) {
-      tell(error.message, true);
-    }
-  }
-
-  const failed = (place) => (error) => { if (isMounted) place.textContent = error.message; };
-  const refresh = () => loadState().catch(failed(state));
-  const button = (label, path) =>
-    h("button", { type: "button", onclick: () => act(label, path) }, label);
-
-  root.append(
-    h("header", { class: "view-head" }, h("h1", {}, title)),
-    told,
-    h("section", { "aria-labelledby": "defaults" },
-      h("h2", { id: "defaults" }, "Defaults of the Forge API"),
-      h("p", { class: "note" }, "For programs that use ", h("code", {}, "/sdapi/v1"),
-        ". This page sends its own values. Saved at once."),
-      options),
-    h("section", { "aria-labelledby": "server" },
-      h("h2", { id: "server" }, "Server"),
-      state,
-      h("div", { class: "buttons" },
-        button("Unload models", "/sdapi/v1/unload-checkpoint"),
-        h("a", { class: "button", href: "/docs" }, "All routes"),
-        h("a", { class: "button", href: "/metrics" }, "Metrics"))));
-  loadOptions().catch(failed(options));
-  refresh();
-  const timer = setInterval(refresh, REFRESH_MS);
-  return () => {
-    isMounted = false;
-    clearInterval(timer);
   };
+  const refresh = async () => {
+    try {
+      fill(state, stateFacts(...await Promise.all(["/healthz", "/ingot/v1/memory", "/ingot/v1/version"].map((path) => get(path)))));
+    } catch (error) {
+      fill(state, h("p", {class: "notice error"}, error.message));
+    }
+  };
+  const unload = async () => {
+    try {
+      await post("/sdapi/v1/unload-checkpoint");
+      toast("Memory that was kept for the next job is free");
+    } catch (error) {
+      toast(error.message, {kind: "error"});
+    }
+    refresh();
+  };
+
+  root.append(h("div", {class: "stack"},
+    h("h1", {}, title),
+    h("section", {class: "panel stack"},
+      h("div", {class: "spread"}, h("h2", {}, "Server"),
+        h("div", {class: "row"},
+          h("button", {type: "button", onclick: unload}, "Unload models"),
+          h("a", {class: "button", href: "/docs"}, "API"), h("a", {class: "button", href: "/metrics"}, "Metrics"))),
+      state),
+    h("section", {class: "panel stack"},
+      h("h2", {}, "Defaults of the Forge API"),
+      h("p", {class: "muted"}, "For programs that ask at ", h("code", {}, "/sdapi/v1"),
+        " and leave these out; this page sends its own. A change holds for later jobs, and survives a restart."),
+      options)));
+  load().catch((error) => fill(options, h("p", {class: "notice error"}, error.message)));
+  refresh();
+  const timer = setInterval(refresh, kRefreshMs);
+  return () => clearInterval(timer);
 }
