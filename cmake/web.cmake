@@ -1,6 +1,6 @@
 # The files of web/ as bytes in the program.
 
-# ingot_embed_web(SOURCE) tells SOURCE which files to hold: it includes web_files.inc, a line
+# ingot_embed_web(SOURCE) tells SOURCE which files to hold: it includes server/web_files.inc, a line
 # INGOT_WEB_FILE(number, "views/create.js", "/path/of/web/views/create.js") each.
 function(ingot_embed_web source)
   file(GLOB_RECURSE files RELATIVE ${PROJECT_SOURCE_DIR}/web CONFIGURE_DEPENDS
@@ -14,7 +14,7 @@ function(ingot_embed_web source)
     set_property(SOURCE ${source} APPEND PROPERTY OBJECT_DEPENDS ${path})
     math(EXPR number "${number} + 1")
   endforeach()
-  file(CONFIGURE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/embedded/web_files.inc CONTENT "${lines}" @ONLY)
+  file(CONFIGURE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/embedded/server/web_files.inc CONTENT "${lines}" @ONLY)
   set_property(SOURCE ${source} APPEND PROPERTY INCLUDE_DIRECTORIES
                ${CMAKE_CURRENT_BINARY_DIR}/embedded)
   # Not to be found by a compiler cache that does not see through .incbin: a change of a file is a

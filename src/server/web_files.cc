@@ -12,7 +12,7 @@
       ".popsection\n");                               \
   extern "C" const char ingot_web_##number##_begin[]; \
   extern "C" const char ingot_web_##number##_end[];
-#include "web_files.inc"
+#include "server/web_files.inc"
 #undef INGOT_WEB_FILE
 
 namespace ingot::server {
@@ -21,7 +21,7 @@ std::span<const WebFile> WebFiles() {
 #define INGOT_WEB_FILE(number, name, path) \
   {name, {ingot_web_##number##_begin, ingot_web_##number##_end}},
   static const WebFile kFiles[] = {
-#include "web_files.inc"
+#include "server/web_files.inc"
   };
 #undef INGOT_WEB_FILE
   return kFiles;
