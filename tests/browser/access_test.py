@@ -6,8 +6,7 @@ class AccessTest(BrowserTest):
     def each_view(self, **options):
         page = self.open(**options)
         for view in VIEWS:
-            page.goto(f"/#{view}")
-            page.get_by_role("heading", level=1).first.wait_for()
+            self.go(page, view)
             page.wait_for_load_state("networkidle")
             yield view, page
 

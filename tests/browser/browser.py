@@ -19,7 +19,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 PATIENCE_MS = 20_000  # a picture of the demo model takes 2 s; two busy processors, ten times that
-VIEWS = ("create", "gallery", "info", "models", "settings")
+VIEWS = {"create": "Create", "gallery": "Gallery", "info": "PNG Info", "models": "Models",
+         "settings": "Settings"}
 
 
 def missing():
@@ -93,6 +94,16 @@ class BrowserTest(ServedTest):
         page = self.context.new_page()
         page.goto(path)
         return page
+
+    def go(self, page, view):
+        """Shows a view by its link, as a reader does."""
+        page.get_by_role("navigation").get_by_role("link", name=VIEWS[view], exact=True).click()
+        self.expect(page).to_have_title(f"{VIEWS[view]} · Ingot")
+
+    def expect(self, what):
+        from playwright.sync_api import expect
+        expect.set_options(timeout=PATIENCE_MS)
+        return expect(what)
 
     def expect_complaint(self, pattern):
         """A complaint that the test provokes, such as the status of a refusal."""

@@ -105,6 +105,7 @@ export function mount(root) {
   }
 
   root.append(h("div", {class: "stack"},
-                h("div", {class: "spread"}, h("h1", {}, title), folder, told, rescan), body));
+                h("div", {class: "spread"}, h("div", {}, h("h1", {}, title), folder),
+                  h("div", {class: "spread"}, told, rescan)), body));
   load(false);
 }
