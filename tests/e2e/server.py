@@ -69,6 +69,13 @@ class Server:
 
     def stop(self):
         self.process.terminate()
+        self._wait()
+
+    def kill(self):
+        self.process.kill()
+        self._wait()
+
+    def _wait(self):
         self.process.wait(60)
         self.process.stdout.close()
 
