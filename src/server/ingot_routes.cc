@@ -73,6 +73,18 @@ Result<Json> ResolvedNames(Json job, ModelCatalog& models) {
   return job;
 }
 
+// Of a plan that does not fit: in words, and for programs what would.
+Response RefusalResponse(const Json& answer) {
+  const Json& refusal = answer["refusal"];
+  Response response = ErrorResponse(OutOfBudget("{}", refusal["message"].get<std::string>()), 422);
+  Json body = Json::parse(response.body);
+  body["changes"] = refusal["changes"];
+  body["job"] = answer["job"];
+  body["budget"] = answer["budget"];
+  response.body = Dump(body);
+  return response;
+}
+
 Field JobField() {
   return {.name = "job",
           .type = FieldType::kObject,
@@ -258,8 +270,11 @@ void AddQuestions(Router& router, const ApiPtr& api) {
                               argument["model"] = file->path;
                             }
                             const Result<Json> answer = api->jobs.Ask(question, argument);
-                            responder->Send(answer.ok() ? JsonResponse(*answer)
-                                                        : ErrorResponse(answer.status(), 422));
+                            if (!answer.ok()) {
+                              return responder->Send(ErrorResponse(answer.status(), 422));
+                            }
+                            responder->Send(answer->contains("refusal") ? RefusalResponse(*answer)
+                                                                        : JsonResponse(*answer));
                           });
     route.body = std::move(schema);
     route.changes_state = false;
@@ -286,6 +301,7 @@ void AddQuestions(Router& router, const ApiPtr& api) {
 Json MemoryJson(const ServiceState& state) {
   return {{"memory_bytes", state.memory_bytes},
           {"limited_by", state.memory_limited_by},
+          {"machine_bytes", state.machine_bytes},
           {"server_share_bytes", state.server_share_bytes},
           {"server_rss_bytes", state.server_rss_bytes},
           {"worker_rss_bytes", state.worker_rss_bytes},
