@@ -15,7 +15,7 @@ const kKeys = ["model", "prompt", "negative_prompt", "width", "height", "steps",
 
 const stored = () => { try { return JSON.parse(localStorage.getItem(kStored)) ?? {}; } catch { return {}; } };
 
-// on_change(job) after each change. Members: node, job(), set(job), show(resolved, tokens), …
+// onChange(job) after each change; onSubmit() when the reader asks for the picture.
 export class JobForm {
   #job = stored();
   #resolved = {};
@@ -32,12 +32,12 @@ export class JobForm {
       field("Model", this.#control("model", h("select"))), this.modelNote,
       field("Prompt", this.#prompt("prompt", 5, "What the picture shows"), {aside: this.tokens}),
       this.#negative(), this.#size(),
-      h("div", {class: "row"}, this.#number("steps", "Steps", {min: 1, max: 1000}),
-        this.#number("cfg", "CFG", {min: 1, max: 30, step: 0.5}),
-        this.guidance = this.#number("guidance", "Guidance", {min: 0, max: 30, step: 0.1})),
+      h("div", {class: "row"}, this.#number("steps", "Steps", {min: 1}),
+        this.#number("cfg", "CFG", {min: 1, step: 0.5}),
+        this.guidance = this.#number("guidance", "Guidance", {min: 0, step: 0.1})),
       h("div", {class: "row"}, field("Sampler", this.#control("sampler", h("select"))),
         field("Schedule", this.#control("scheduler", h("select")))),
-      h("div", {class: "row"}, this.#seed(), this.#number("batch", "Pictures", {min: 1, max: 64})),
+      h("div", {class: "row"}, this.#seed(), this.#number("batch", "Pictures", {min: 1})),
       field("Precision", fillSelect(this.#control("precision", h("select")), [
         {value: "fast", label: "Fast: attention in int8"}, {value: "default", label: "Default"},
         {value: "exact", label: "Exact: all in f32"}], "default")));
@@ -75,7 +75,14 @@ export class JobForm {
     this.#draw();
   }
 
-  setChoices(samplers, schedulers) {
+  setChoices({samplers, schedulers, limits}) {
+    for (const key of ["width", "height"]) {
+      Object.assign(this.#controls.get(key), {min: limits.min_side, max: limits.max_side, step: limits.side_multiple});
+    }
+    Object.assign(this.#controls.get("steps"), {max: limits.max_steps});
+    Object.assign(this.#controls.get("batch"), {max: limits.max_batch});
+    Object.assign(this.#controls.get("cfg"), {max: limits.max_cfg});
+    Object.assign(this.#controls.get("guidance"), {max: limits.max_guidance});
     fillSelect(this.#controls.get("sampler"), samplers.map(({name}) => ({value: name})), "");
     fillSelect(this.#controls.get("scheduler"), schedulers.filter(({name}) => name !== "automatic")
         .map(({label}) => ({value: label})), "");
@@ -129,8 +136,8 @@ export class JobForm {
     return node;
   }
 
-  #number(key, label, {min, max, step = 1}) {
-    return field(label, this.#control(key, h("input", {type: "number", min, max, step, inputmode: "decimal"})));
+  #number(key, label, {min, step = 1} = {}) {
+    return field(label, this.#control(key, h("input", {type: "number", min, step, inputmode: "decimal"})));
   }
 
   #prompt(key, rows, placeholder) {
@@ -151,9 +158,9 @@ export class JobForm {
       type: "button", "aria-pressed": "false", dataset: {across, down},
       onclick: () => this.#shape(across, down)}, `${across}:${down}`));
     return h("div", {class: "stack tight"},
-      h("div", {class: "row"}, this.#number("width", "Width", {min: 64, max: 4096, step: 8}),
+      h("div", {class: "row"}, this.#number("width", "Width"),
         h("button", {type: "button", class: "icon-button", "aria-label": "Swap width and height", title: "Swap width and height", onclick: turn}, "⇄"),
-        this.#number("height", "Height", {min: 64, max: 4096, step: 8})),
+        this.#number("height", "Height")),
       h("div", {class: "chips", role: "group", "aria-label": "Shape"}, this.aspects));
   }
 
@@ -193,6 +200,7 @@ export class JobForm {
       button.setAttribute("aria-pressed", String(isOwn));
     }
     const chosen = this.sets?.find(({value}) => value === this.#value("model"));
+    this.guidance.hidden = chosen?.set.defaults.guidance === null;
     this.modelNote.hidden = !chosen?.set.missing;
     this.modelNote.textContent = chosen?.set.missing ?? "";
   }

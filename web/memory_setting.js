@@ -29,7 +29,7 @@ export class MemorySetting {
         "A setting of the server, from the next job on. Less makes a job slower, never dead. ",
         "It is Forge's “GPU Weights” seen whole: you say what all may hold, the plan divides it."]}),
       h("div", {}, this.free));
-    this.stopListening = listen(["memory", "online"], () => this.read());
+    this.stopListening = listen(["budget", "online"], () => this.read());
     this.read();
   }
 

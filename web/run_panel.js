@@ -9,7 +9,6 @@ export class RunPanel {
   #stops = [];
   #job = null;      // as GET jobs/{id} gives it
   #seen = 0;        // changes with each job shown: what arrives late is dropped
-  #started = 0;     // performance.now() of it
 
   constructor({onDone}) {
     this.onDone = onDone;
@@ -28,7 +27,8 @@ export class RunPanel {
       listen("phase", (event) => this.#of(event) && this.#phase(event.phase)),
       listen("step", (event) => this.#of(event) && this.#step(event)),
       listen("preview", (event) => this.#of(event) && this.#preview(event.png)),
-      listen("usage", (event) => this.#of(event) && this.#usage(event)),
+      listen("plan", (event) => this.#of(event) && this.chart.begin(event.plan)),
+      listen("memory", (event) => this.#of(event) && this.chart.add(event)),
       listen("requeued", (event) => this.#of(event) && this.#say("The worker died; the job is tried again.")),
       listen(["done", "failed", "cancelled", "quarantined"], (event) => this.#of(event) && this.#end(event.job_id)),
     ];
@@ -80,16 +80,16 @@ export class RunPanel {
   }
 
   #showRunning(job) {
-    const elapsed = job.started ? Math.max(0, Date.now() / 1000 - job.started) : 0;
     this.#job = job;
-    this.#started = performance.now() - 1000 * elapsed;
     this.chart.begin(job.plan);
     this.cancelButton.hidden = false;
     this.node.classList.add("is-running");
     this.#progressAt(0);
     this.#frame(job.job);
     this.#say("Starting");
-    if (job.progress) this.#step(job.progress);
+    if (job.progress?.memory) this.chart.add({...job.progress.memory, elapsed_s: job.progress.elapsed_s});
+    if (job.progress?.num_steps > 0) this.#step(job.progress);
+    else if (job.progress) this.#phase(job.progress.phase);
   }
 
   // A frame of the picture's shape, so that nothing jumps when it comes.
@@ -110,18 +110,13 @@ export class RunPanel {
   }
 
   #phase(phase) {
-    this.phase = phase;
-    const texts = {clip: "Reading the prompt (CLIP)", t5: "Reading the prompt (T5)", hoist: "Preparing all steps", sampling: "Sampling", decode: "Decoding the picture", save: "Saving the picture"};
+    const texts = {plan: "Planning", clip: "Reading the prompt (CLIP)", t5: "Reading the prompt (T5)", hoist: "Preparing all steps", sampling: "Sampling", decode: "Decoding the picture", save: "Saving the picture"};
     this.#say(texts[phase] ?? phase);
   }
 
   #step({step, num_steps, eta_s}) {
     this.#progressAt(step / num_steps);
     this.#say(`Step ${step} of ${num_steps}${eta_s > 0 ? ` · ${duration(eta_s)} left` : ""}`);
-  }
-
-  #usage(event) {
-    this.chart.add({elapsed_s: (performance.now() - this.#started) / 1000, ...event});
   }
 
   #progressAt(share) {

@@ -48,10 +48,9 @@ export function mount(root, params) {
 
   async function readChoices() {
     try {
-      const [models, samplers, schedulers] = await Promise.all(
-          [get("/ingot/v1/models"), get("/sdapi/v1/samplers"), get("/sdapi/v1/schedulers")]);
+      const [models, choices] = await Promise.all([get("/ingot/v1/models"), get("/ingot/v1/choices")]);
       form.setModels(models);
-      form.setChoices(samplers, schedulers);
+      form.setChoices(choices);
     } catch { /* told by the shell */ }
   }
 
