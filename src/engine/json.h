@@ -29,7 +29,7 @@ Result<JobRequest> JobRequestFromJson(const Json& json, const std::filesystem::p
 
 Json ToJson(const Plan& plan);
 
-// {"images":[{"path","sha256","infotext"}],"plan":{…},"measured":{…}}
+// {"images":[{"path","seed","sha256","infotext"}],"interrupted","plan":{…},"measured":{…}}
 Json ToJson(const JobResult& result);
 
 }  // namespace ingot
