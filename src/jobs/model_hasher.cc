@@ -16,8 +16,7 @@ void ModelHasher::Hear(const Json& models) {
   for (const Json& file : *list) {
     const std::string path = TextOf(file, "path");
     const bool is_damaged = !TextOf(file, "error").empty();
-    if (is_damaged || !TextOf(file, "sha256").empty() || failed_.contains(path)) continue;
-    waiting_.insert(path);
+    if (!is_damaged && TextOf(file, "sha256").empty()) waiting_.insert(path);
   }
   changed_.notify_one();
 }
@@ -46,11 +45,7 @@ void ModelHasher::Hash(const std::string& path, std::stop_token stop) {
       continue;
     }
     const Result<Json> piece = callbacks_.ask("hash", {{"path", path}});
-    if (!piece.ok()) {
-      const std::lock_guard lock(mutex_);
-      failed_.insert(path);
-      return;
-    }
+    if (!piece.ok()) return;
     if (const std::string sha256 = TextOf(*piece, "sha256"); !sha256.empty()) {
       return callbacks_.on_hash(path, sha256);
     }

@@ -41,8 +41,8 @@ class ModelHasher {
   const Callbacks callbacks_;
   std::mutex mutex_;
   std::condition_variable_any changed_;
-  std::set<std::string> waiting_, failed_;  // paths; what failed is not tried again
-  std::jthread thread_;                     // last: uses all of the above
+  std::set<std::string> waiting_;  // paths; one that cannot be read waits for the next list
+  std::jthread thread_;            // last: uses all of the above
 };
 
 }  // namespace ingot

@@ -98,6 +98,17 @@ TEST_F(SqliteQueueTest, AMovedJobStandsWhereItWasPutAlsoAfterAnotherOpen) {
   EXPECT_EQ(ClaimAll(), "e b a c d f ");
 }
 
+TEST_F(SqliteQueueTest, AQueueOfTheFirstVersionKeepsItsOrder) {
+  Add("a"), Add("b"), Add("urgent", 1), Add("c");
+  Execute(
+      "DROP INDEX jobs_waiting; ALTER TABLE jobs DROP COLUMN place;"
+      "CREATE INDEX jobs_waiting ON jobs (priority DESC, id) WHERE state = 'queued';"
+      "PRAGMA user_version=1");
+  Open();
+  Add("d");
+  EXPECT_EQ(ClaimAll(), "urgent a b c d ");
+}
+
 TEST_F(SqliteQueueTest, AMovedJobTakesItsNeighboursPriorityWhereItsOwnIsInTheWay) {
   const JobRow high = Add("high", 5), low = Add("low", -5), a = Add("a"), b = Add("b", 2);
   const auto priority = [&](const JobRow& job) { return (*queue_->Get(job.id)).priority; };
