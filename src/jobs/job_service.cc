@@ -313,11 +313,12 @@ class Service final : public JobService {
 
   void StartWorkers() {
     // Its plans must be those of the worker: as many threads, of which none has work.
+    const auto kernel_kills = std::make_shared<KernelKills>();
     planner_ = std::make_unique<Planner>(WorkerSupervisor::Options{
-        options_.worker_binary, StartMessage("questions", options_.num_threads)});
+        options_.worker_binary, StartMessage("questions", options_.num_threads), kernel_kills});
     runner_ = std::make_unique<WorkerSupervisor>(
         WorkerSupervisor::Options{options_.worker_binary,
-                                  StartMessage("jobs", options_.num_threads)},
+                                  StartMessage("jobs", options_.num_threads), kernel_kills},
         WorkerSupervisor::Callbacks{
             .on_ready = [this] { HearReady(); },
             .on_message = [this](const Json& message) { Hear(message); },
