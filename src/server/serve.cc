@@ -1,11 +1,13 @@
 #include "server/serve.h"
 
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <condition_variable>
 #include <cstdio>
 #include <mutex>
 
+#include "server/log_writer.h"
 #include "server/routes.h"
 
 namespace ingot::server {
@@ -26,6 +28,7 @@ Status ServeJobs(const ServeOptions& options, JobService& jobs, std::stop_token 
                  const std::function<void(Router&)>& add_routes) {
   INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Access> access, Access::Create(options));
   RaiseDescriptorLimit();
+  LogWriter log(STDERR_FILENO);
   Metrics metrics;
   Router router;
   HttpServer* listener = nullptr;
@@ -40,9 +43,7 @@ Status ServeJobs(const ServeOptions& options, JobService& jobs, std::stop_token 
 
   const auto observe = [&](const Exchange& exchange) {
     metrics.Count(exchange);
-    if (LevelOf(exchange) <= options.log_level) {
-      std::fprintf(stderr, "%s\n", LogLine(exchange).c_str());
-    }
+    if (LevelOf(exchange) <= options.log_level) log.Write(LogLine(exchange));
   };
   INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<HttpServer> server,
                          HttpServer::Listen({.address = options.address,
