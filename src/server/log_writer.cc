@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -48,6 +49,11 @@ void LogWriter::Write(std::string_view line) {
 }
 
 void LogWriter::Run() {
+  // A reader that has gone is an error of write, and no end of the server.
+  sigset_t pipe;
+  sigemptyset(&pipe);
+  sigaddset(&pipe, SIGPIPE);
+  ::pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
   while (true) {
     std::string text;
     {

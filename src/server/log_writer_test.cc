@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <utility>
 
 namespace ingot::server {
 namespace {
@@ -17,7 +18,7 @@ class LogWriterTest : public testing::Test {
  protected:
   LogWriterTest() { EXPECT_EQ(::pipe(ends_.data()), 0); }
   ~LogWriterTest() override {
-    ::close(ends_[0]);
+    if (ends_[0] >= 0) ::close(ends_[0]);
     ::close(ends_[1]);
   }
   std::string ReadUntil(std::string_view mark) {
@@ -66,6 +67,15 @@ TEST_F(LogWriterTest, AReaderThatSleepsStopsNobody) {
   EXPECT_GE(num_kept, 99u);
   EXPECT_LT(num_kept, 1000u);
   EXPECT_NE(text.find(std::to_string(1000 - num_kept)), std::string::npos) << text;
+}
+
+TEST_F(LogWriterTest, AReaderThatHasGoneEndsNothing) {
+  ::close(std::exchange(ends_[0], -1));
+  LogWriter log(ends_[1]);
+  for (int i = 0; i < 10; ++i) {
+    log.Write("nobody");
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
 }
 
 TEST_F(LogWriterTest, TheEndDoesNotWaitForAReaderThatSleeps) {
