@@ -15,7 +15,10 @@ namespace ingot::server {
 // /sdapi/v1, /internal, /controlnet, /ingot/v1, /v1 (server/api.h): docs/api.md.
 void AddApiRoutes(Router& router, JobService& jobs, const ServeOptions& options);
 
-// /healthz, /metrics, /openapi.json, /docs, and / where nobody else has it. Last of all.
+// The web page: / and /web/….
+void AddPageRoutes(Router& router);
+
+// /healthz, /metrics, /openapi.json, /docs. Last of all.
 void AddOperationsRoutes(Router& router, JobService& jobs, const ServeOptions& options,
                          Metrics& metrics, std::function<HttpCounts()> counts);
 

@@ -33,6 +33,7 @@ Status ServeJobs(const ServeOptions& options, JobService& jobs, std::stop_token 
   Router router;
   HttpServer* listener = nullptr;
   AddApiRoutes(router, jobs, options);
+  AddPageRoutes(router);
   if (add_routes) add_routes(router);
   // Requests may come before Listen has returned.
   std::mutex listener_mutex;
