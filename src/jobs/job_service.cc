@@ -359,10 +359,11 @@ class Service final : public JobService {
 
   void StartWorkers() {
     // Its plans must be those of the worker: as many threads, of which none has work.
-    planner_ = std::make_unique<Planner>(
-        WorkerSupervisor::Options{options_.worker_binary, StartMessage("questions")});
+    const auto kernel_kills = std::make_shared<KernelKills>();
+    planner_ = std::make_unique<Planner>(WorkerSupervisor::Options{
+        options_.worker_binary, StartMessage("questions"), kernel_kills});
     runner_ = std::make_unique<WorkerSupervisor>(
-        WorkerSupervisor::Options{options_.worker_binary, StartMessage("jobs")},
+        WorkerSupervisor::Options{options_.worker_binary, StartMessage("jobs"), kernel_kills},
         WorkerSupervisor::Callbacks{
             .on_ready = [this] { HearReady(); },
             .on_message = [this](const Json& message) { Hear(message); },

@@ -11,6 +11,7 @@ namespace {
 
 constexpr const char* kTag = "ingot";
 constexpr int kMaxPage = 200;
+constexpr double kMaxBudgetBytes = 0x1p53;  // whole numbers that every JSON client holds
 
 Json TimeOrNull(double seconds) { return seconds > 0 ? Json(seconds) : Json(); }
 
@@ -352,7 +353,8 @@ void AddQuestions(Router& router, const ApiPtr& api) {
                   {.name = "memory_bytes",
                    .type = FieldType::kInteger,
                    .description = "another budget than the one in force",
-                   .minimum = 0},
+                   .minimum = kServerShareBytes + 1,
+                   .maximum = kMaxBudgetBytes},
                   InferenceMemoryField()},
        .is_lenient = false});
   ask("tokens", "How many tokens a prompt has",
@@ -386,8 +388,8 @@ void AddMemory(Router& router, const ApiPtr& api) {
                     .fields = {{.name = "memory_bytes",
                                 .type = FieldType::kInteger,
                                 .description = "of server and workers; null: the machine decides",
-                                .minimum = 1,
-                                .maximum = 0x1p53}},
+                                .minimum = kServerShareBytes + 1,
+                                .maximum = kMaxBudgetBytes}},
                     .is_lenient = false};
   router.Add(std::move(put));
   AddGet(router, "version", "What runs here", [](const Request&) -> Result<Json> {

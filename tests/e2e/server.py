@@ -3,8 +3,10 @@ import http.client
 import json
 import pathlib
 import re
+import socket
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 
@@ -14,7 +16,8 @@ SMALL = {"prompt": "a red house", "steps": 2, "width": 64, "height": 64}
 
 
 class Server:
-    """One server, with a data folder of its own. `memory` None: what the machine has; `port` 0: a free one."""
+    """One server, with a data folder of its own. `memory` None: what the machine has; `port` 0: a free one;
+    `flags`: more of them."""
 
     def __init__(self, data_dir, models=MODELS, memory="1GiB", preexec_fn=None, port=0, flags=()):
         self.process = subprocess.Popen(
@@ -92,6 +95,40 @@ class ServedTest(unittest.TestCase):
     def tearDownClass(cls):
         cls.server.stop()
         cls.folder.cleanup()
+
+
+class Cancelling:
+    """While it lives, every job that starts is cancelled, and a budget that is set is taken back:
+    what is asked of the server at random stays short."""
+
+    def __init__(self, server):
+        self.server = server
+        self.connection = http.client.HTTPConnection(*server.address, timeout=3600)
+        self.connection.request("GET", "/ingot/v1/events")
+        self.socket = self.connection.sock
+        self.stream = self.connection.getresponse()
+        self.thread = threading.Thread(target=self.watch)
+
+    def watch(self):
+        event = ""
+        while line := self.stream.readline().decode():
+            name, _, value = line.strip().partition(": ")
+            if name == "event":
+                event = value
+            elif name == "data" and event == "started":
+                self.server.ask("DELETE", "/ingot/v1/jobs/" + json.loads(value)["job_id"])
+            elif name == "data" and event == "memory" and "--memory" in value:
+                self.server.ask("PUT", "/ingot/v1/memory", {"memory_bytes": None})
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
+        self.stream.close()
+        self.connection.close()
 
 
 def wait_until(condition, seconds=120):
