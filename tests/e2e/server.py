@@ -16,14 +16,17 @@ SMALL = {"prompt": "a red house", "steps": 2, "width": 64, "height": 64}
 
 
 class Server:
-    """One server, with a data folder of its own. `memory` None: what the machine has; `port` 0: a free one;
-    `flags`: more of them."""
+    """One server, with a data folder of its own. `memory` None: what the machine has; `port` 0: a
+    free one; `flags`: more of them. Its log is on stderr as far as there are errors; more of it only
+    the page shows."""
 
-    def __init__(self, data_dir, models=MODELS, memory="1GiB", preexec_fn=None, port=0, flags=()):
+    def __init__(self, data_dir, models=MODELS, memory="1GiB", preexec_fn=None, port=0, flags=(),
+                 log_level="error"):
         self.process = subprocess.Popen(
             [binary(), "serve", "--port", str(port), "--data-dir", data_dir, "--models", str(models),
-             "--log-level", "error", *(["--memory", memory] if memory else []), *flags],
-            stdout=subprocess.PIPE, text=True, preexec_fn=preexec_fn)
+             "--log-level", log_level, *(["--memory", memory] if memory else []), *flags],
+            stdout=subprocess.PIPE, stderr=None if log_level == "error" else subprocess.DEVNULL,
+            text=True, preexec_fn=preexec_fn)
         for line in self.process.stdout:
             if found := re.search(r"http://([\d.]+):(\d+)", line):
                 self.address = (found[1], int(found[2]))
