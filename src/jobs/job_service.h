@@ -30,6 +30,7 @@ struct JobServiceOptions {
   size_t num_threads = 1;                // of the engine
   // A worker that is silent for so long while it runs a job is killed, and the death counted.
   double watchdog_s = 600;
+  double keep_removed_s = 600;  // how long Restore brings back what Remove took away
 };
 
 struct Submission {
@@ -50,7 +51,7 @@ struct JobEvent {
   uint64_t id = 0;
   std::string job_id;  // empty: of the service as a whole ("memory", "worker")
   // "queued", "started", "phase", "step", "preview", "requeued", "done", "failed", "cancelled",
-  // "quarantined", "memory", "worker".
+  // "quarantined", "removed", "restored", "memory", "worker".
   std::string type;
   Json data;
 };
@@ -123,7 +124,10 @@ class JobService {
   // before a job is done); whether one ran.
   virtual bool Interrupt() = 0;
   virtual Status Reprioritise(std::string_view id, int priority) = 0;
-  virtual Status Remove(std::string_view id) = 0;  // of an ended job: row and pictures
+  // Of an ended job: row and pictures are gone for all, and end after keep_removed_s unless they
+  // are restored; a restart changes nothing of that.
+  virtual Status Remove(std::string_view id) = 0;
+  virtual Status Restore(std::string_view id) = 0;  // kNotFound when it is too late
 
   // All events of `job_id` (empty: all) after `last_event_id` that are still known, then new ones.
   virtual std::unique_ptr<Subscription> Subscribe(std::string_view job_id, uint64_t last_event_id,
