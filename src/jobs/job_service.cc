@@ -135,7 +135,8 @@ class Service final : public JobService {
     }
     INGOT_RETURN_IF_ERROR(lock_.Take(options_.data_dir / "server.lock"));
     INGOT_ASSIGN_OR_RETURN(queue_, OpenSqliteQueue(options_.data_dir / "queue.sqlite"));
-    removed_ = std::make_unique<RemovedJobs>(*queue_, options_.keep_removed_s);
+    thumbnails_ = std::make_unique<Thumbnails>(options_.data_dir / "thumbnails");
+    removed_ = std::make_unique<RemovedJobs>(*queue_, *thumbnails_, options_.keep_removed_s);
     StartWorkers();
     return {};
   }
@@ -230,6 +231,11 @@ class Service final : public JobService {
     INGOT_ASSIGN_OR_RETURN(const JobRow row, queue_->Restore(id));
     events_.Add(row.id, "restored", Json::object());
     return {};
+  }
+
+  Result<std::string> Thumbnail(std::string_view id, size_t n, int side) override {
+    INGOT_ASSIGN_OR_RETURN(const JobRow row, queue_->Get(id));
+    return thumbnails_->Get(row, n, side);
   }
 
   std::unique_ptr<Subscription> Subscribe(std::string_view job_id, uint64_t last_event_id,
@@ -632,6 +638,7 @@ class Service final : public JobService {
   JobServiceOptions options_;
   FolderLock lock_;
   std::unique_ptr<JobQueue> queue_;
+  std::unique_ptr<Thumbnails> thumbnails_;
   std::unique_ptr<RemovedJobs> removed_;
   EventLog events_;
 

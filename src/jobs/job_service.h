@@ -129,6 +129,9 @@ class JobService {
   virtual Status Remove(std::string_view id) = 0;
   virtual Status Restore(std::string_view id) = 0;  // kNotFound when it is too late
 
+  // A picture of a done job made small (jobs/thumbnails.h), as PNG.
+  virtual Result<std::string> Thumbnail(std::string_view id, size_t n, int side) = 0;
+
   // All events of `job_id` (empty: all) after `last_event_id` that are still known, then new ones.
   virtual std::unique_ptr<Subscription> Subscribe(std::string_view job_id, uint64_t last_event_id,
                                                   EventSink sink) = 0;

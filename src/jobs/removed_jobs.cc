@@ -23,8 +23,8 @@ void RemovePictures(const JobRow& row) {
 
 }  // namespace
 
-RemovedJobs::RemovedJobs(JobQueue& queue, double keep_s)
-    : queue_(queue), keep_s_(keep_s), thread_([this] { Run(); }) {}
+RemovedJobs::RemovedJobs(JobQueue& queue, Thumbnails& thumbnails, double keep_s)
+    : queue_(queue), thumbnails_(thumbnails), keep_s_(keep_s), thread_([this] { Run(); }) {}
 
 RemovedJobs::~RemovedJobs() {
   {
@@ -42,7 +42,10 @@ void RemovedJobs::Run() {
   while (!ends_) {
     lock.unlock();
     const Result<std::vector<JobRow>> ended = queue_.Purge(Now() - keep_s_);
-    if (ended.ok()) std::ranges::for_each(*ended, RemovePictures);
+    for (const JobRow& row : ended.ok() ? *ended : std::vector<JobRow>()) {
+      RemovePictures(row);
+      thumbnails_.Remove(row);
+    }
     lock.lock();
     changed_.wait_for(lock, interval, [this] { return ends_; });
   }

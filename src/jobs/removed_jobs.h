@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "jobs/job_queue.h"
+#include "jobs/thumbnails.h"
 
 namespace ingot {
 
@@ -14,7 +15,7 @@ namespace ingot {
 // due while no server ran, at once. What the user has moved or deleted is not ours any more.
 class RemovedJobs {
  public:
-  RemovedJobs(JobQueue& queue, double keep_s);
+  RemovedJobs(JobQueue& queue, Thumbnails& thumbnails, double keep_s);
   ~RemovedJobs();
   RemovedJobs(const RemovedJobs&) = delete;
   RemovedJobs& operator=(const RemovedJobs&) = delete;
@@ -23,6 +24,7 @@ class RemovedJobs {
   void Run();
 
   JobQueue& queue_;
+  Thumbnails& thumbnails_;
   const double keep_s_;
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -57,8 +57,8 @@ CREATE INDEX jobs_in_lists ON jobs (id, state, client, model, accepted, num_imag
   WHERE removed = 0;
 )"};
 
-// All that a filter looks at, so that a list of many jobs reads no plan and no record: counting
-// 10,000 takes 2 ms, searching their prompts 8.
+// All that a filter looks at, so that a list of many jobs reads no plan and no record: a page of
+// 200 of 10,000, searched and counted, takes 18 ms.
 constexpr const char* kFromLists = " FROM jobs INDEXED BY jobs_in_lists WHERE removed = 0";
 
 constexpr const char* kRowColumns =
