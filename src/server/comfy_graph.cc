@@ -67,8 +67,8 @@ std::string TextOf(const std::optional<Json>& value) {
 }
 
 const Json* FindSamplerNode(const Json& nodes) {
-  for (const char* type : {"KSampler", "KSamplerAdvanced", "SamplerCustomAdvanced",
-                           "SamplerCustom", "KSampler (Efficient)"}) {
+  for (const char* type : {"KSampler", "KSamplerAdvanced", "SamplerCustomAdvanced", "SamplerCustom",
+                           "KSampler (Efficient)"}) {
     for (const Json& node : nodes) {
       if (node.is_object() && node.value("class_type", Json()) == type) return &node;
     }

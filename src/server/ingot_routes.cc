@@ -220,19 +220,17 @@ Result<std::string> PictureOf(Api& api, const Request& request) {
 }
 
 void AddJobs(Router& router, const ApiPtr& api) {
-  Route list = GetRoute("/ingot/v1/jobs", "Jobs, the newest first", kTag,
-                        [api](const Request& request) -> Result<Json> {
-                          INGOT_ASSIGN_OR_RETURN(const JobFilter filter, FilterOf(request));
-                          INGOT_ASSIGN_OR_RETURN(const JobPage page, api->jobs.List(filter));
-                          Json jobs = Json::array();
-                          for (const JobRow& job : page.jobs) {
-                            jobs.push_back(filter.is_brief ? BriefJson(job)
-                                                           : JobJson(api->jobs, job));
-                          }
-                          return Json{{"jobs", jobs},
-                                      {"num_total", page.num_total},
-                                      {"num_images", page.num_images}};
-                        });
+  Route list = GetRoute(
+      "/ingot/v1/jobs", "Jobs, the newest first", kTag,
+      [api](const Request& request) -> Result<Json> {
+        INGOT_ASSIGN_OR_RETURN(const JobFilter filter, FilterOf(request));
+        INGOT_ASSIGN_OR_RETURN(const JobPage page, api->jobs.List(filter));
+        Json jobs = Json::array();
+        for (const JobRow& job : page.jobs) {
+          jobs.push_back(filter.is_brief ? BriefJson(job) : JobJson(api->jobs, job));
+        }
+        return Json{{"jobs", jobs}, {"num_total", page.num_total}, {"num_images", page.num_images}};
+      });
   list.query = Schema{
       .name = "JobsQuery",
       .fields = {{.name = "state",
@@ -265,17 +263,18 @@ void AddJobs(Router& router, const ApiPtr& api) {
     INGOT_ASSIGN_OR_RETURN(const JobRow job, api->jobs.Get(request.params.at("id")));
     return JobJson(api->jobs, job);
   });
-  router.Add(RouteOf("DELETE", "jobs/{id}", "Cancels a job; removes an ended one, for good in ten minutes",
-                     [api](const Request& request, const Json&, const ResponderPtr& responder) {
-                       const std::string& id = request.params.at("id");
-                       const Result<JobRow> job = api->jobs.Get(id);
-                       if (!job.ok()) return responder->Send(ErrorResponse(job.status()));
-                       const bool is_ended = IsEnded(job->state);
-                       const Status status = is_ended ? api->jobs.Remove(id) : api->jobs.Cancel(id);
-                       if (!status.ok()) return responder->Send(ErrorResponse(status));
-                       responder->Send(JsonResponse(
-                           {{"id", id}, {"removed", is_ended}, {"cancelled", !is_ended}}));
-                     }));
+  router.Add(
+      RouteOf("DELETE", "jobs/{id}", "Cancels a job; removes an ended one, for good in ten minutes",
+              [api](const Request& request, const Json&, const ResponderPtr& responder) {
+                const std::string& id = request.params.at("id");
+                const Result<JobRow> job = api->jobs.Get(id);
+                if (!job.ok()) return responder->Send(ErrorResponse(job.status()));
+                const bool is_ended = IsEnded(job->state);
+                const Status status = is_ended ? api->jobs.Remove(id) : api->jobs.Cancel(id);
+                if (!status.ok()) return responder->Send(ErrorResponse(status));
+                responder->Send(
+                    JsonResponse({{"id", id}, {"removed", is_ended}, {"cancelled", !is_ended}}));
+              }));
   router.Add(RouteOf("POST", "jobs/{id}/restore", "Brings back a job that was removed just now",
                      [api](const Request& request, const Json&, const ResponderPtr& responder) {
                        const std::string& id = request.params.at("id");
@@ -283,14 +282,15 @@ void AddJobs(Router& router, const ApiPtr& api) {
                        if (!status.ok()) return responder->Send(ErrorResponse(status));
                        responder->Send(JsonResponse({{"id", id}, {"restored", true}}));
                      }));
-  Route picture = RouteOf("GET", "jobs/{id}/images/{n}", "A picture of a job, as PNG; small with size",
-                          [api](const Request& request, const Json&, const ResponderPtr& responder) {
-                            Result<std::string> bytes = PictureOf(*api, request);
-                            if (!bytes.ok()) return responder->Send(ErrorResponse(bytes.status()));
-                            responder->Send({.content_type = "image/png",
-                                             .body = *std::move(bytes),
-                                             .headers = {{"Cache-Control", kForever}}});
-                          });
+  Route picture =
+      RouteOf("GET", "jobs/{id}/images/{n}", "A picture of a job, as PNG; small with size",
+              [api](const Request& request, const Json&, const ResponderPtr& responder) {
+                Result<std::string> bytes = PictureOf(*api, request);
+                if (!bytes.ok()) return responder->Send(ErrorResponse(bytes.status()));
+                responder->Send({.content_type = "image/png",
+                                 .body = *std::move(bytes),
+                                 .headers = {{"Cache-Control", kForever}}});
+              });
   picture.query = Schema{.name = "PictureQuery",
                          .fields = {{.name = "size",
                                      .type = FieldType::kInteger,

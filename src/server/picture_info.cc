@@ -2,8 +2,10 @@
 
 #include <array>
 #include <optional>
+#include <span>
 
 #include "server/comfy_graph.h"
+#include "server/http.h"
 #include "server/sdapi_request.h"
 #include "server/text.h"
 
@@ -129,8 +131,9 @@ Json NamesOf(const std::vector<ModelFileInfo>& files, std::optional<ModelKind> k
 }
 
 // By its hash, which says more than a name; ComfyUI and SwarmUI name it with its folder.
-Status SetModels(const Infotext& info, ModelCatalog& models, Json& job, Unknown& unknown) {
-  INGOT_ASSIGN_OR_RETURN(const std::vector<ModelFileInfo> files, models.List());
+void SetModels(const Infotext& info, ModelCatalog& models, Json& job, Unknown& unknown) {
+  const Result<std::vector<ModelFileInfo>> listed = models.List();
+  const std::vector<ModelFileInfo> files = listed.ok() ? *listed : std::vector<ModelFileInfo>();
   const std::string hash(info.field("Model hash")), name(info.field("Model"));
   std::optional<ModelFileInfo> model;
   for (const std::string& one : {hash, name, name.substr(name.find_last_of("/\\") + 1)}) {
@@ -159,7 +162,6 @@ Status SetModels(const Infotext& info, ModelCatalog& models, Json& job, Unknown&
     if (file->Holds(ModelKind::kT5)) parts["t5"] = file->name;
   }
   if (!parts.empty()) job["files"] = parts;
-  return {};
 }
 
 void SetSampler(const Infotext& info, Json& job, Unknown& unknown) {
@@ -219,8 +221,8 @@ PictureInfo ReadPictureInfo(const std::vector<PngText>& texts) {
   return {};
 }
 
-Result<Recipe> RecipeOf(const PictureInfo& picture, ModelCatalog& models) {
-  Recipe recipe{.job = Json::object()};
+Recipe RecipeOf(const PictureInfo& picture, ModelCatalog& models) {
+  Recipe recipe;
   if (picture.source.empty()) return recipe;
   const Infotext& info = picture.info;
   Json& job = recipe.job;
@@ -231,7 +233,7 @@ Result<Recipe> RecipeOf(const PictureInfo& picture, ModelCatalog& models) {
     const Status status = CheckPrompt(prompt, "prompt");
     if (!status.ok()) unknown.Add("prompt", prompt.substr(0, 100), status.message());
   }
-  INGOT_RETURN_IF_ERROR(SetModels(info, models, job, unknown));
+  SetModels(info, models, job, unknown);
   SetSampler(info, job, unknown);
   SetNumbers(info, job);
   // Where A1111 and Forge say nothing they drew on the GPU, which NV repeats.
@@ -241,13 +243,14 @@ Result<Recipe> RecipeOf(const PictureInfo& picture, ModelCatalog& models) {
   } else if (!info.fields.empty() && picture.source != "NovelAI") {
     job["rng"] = "nv";
   }
-  constexpr std::array<Translation, 7> kNotThere = {{{"Hires upscale", "hires fix"},
-                                                     {"Hires resize", "hires fix"},
-                                                     {"Denoising strength", "a picture from pictures"},
-                                                     {"Variation seed", "a variation of a seed"},
-                                                     {"Refiner", "a refiner"},
-                                                     {"ControlNet 0", "ControlNet"},
-                                                     {"Face restoration", "face restoration"}}};
+  constexpr std::array<Translation, 7> kNotThere = {
+      {{"Hires upscale", "hires fix"},
+       {"Hires resize", "hires fix"},
+       {"Denoising strength", "a picture from pictures"},
+       {"Variation seed", "a variation of a seed"},
+       {"Refiner", "a refiner"},
+       {"ControlNet 0", "ControlNet"},
+       {"Face restoration", "face restoration"}}};
   for (const auto& [theirs, what] : kNotThere) {
     const std::string_view value = info.field(theirs);
     if (!value.empty()) unknown.Add(theirs, value, fmt::format("{} is not there yet", what));

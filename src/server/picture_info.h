@@ -22,10 +22,10 @@ PictureInfo ReadPictureInfo(const std::vector<PngText>& texts);
 
 // What of it a job here can repeat.
 struct Recipe {
-  Json job;  // keys of a job: prompt, model, files, sampler, …
+  Json job = Json::object();  // keys of a job: prompt, model, files, sampler, …
   // What it cannot: [{"field", "found", "message", "known": […]}].
-  Json unknown;
+  Json unknown = Json::array();
 };
-Result<Recipe> RecipeOf(const PictureInfo& picture, ModelCatalog& models);
+Recipe RecipeOf(const PictureInfo& picture, ModelCatalog& models);
 
 }  // namespace ingot::server

@@ -230,9 +230,12 @@ void AddMemory(Router& router, const ApiPtr& api) {
 Result<Json> PngInfoJson(const Json& body, ModelCatalog& models) {
   INGOT_ASSIGN_OR_RETURN(const std::string bytes,
                          DecodePicture(body["image"].get<std::string>(), "image"));
-  INGOT_ASSIGN_OR_RETURN(const std::vector<PngText> texts, ReadPictureTexts(bytes, "image"));
+  // Of other formats nothing is known, as of a picture without texts.
+  Result<std::vector<PngText>> read = ReadPictureTexts(bytes, "image");
+  if (!read.ok() && read.status().code() != StatusCode::kUnsupported) return read.status();
+  const std::vector<PngText> texts = read.ok() ? *std::move(read) : std::vector<PngText>();
   const PictureInfo picture = ReadPictureInfo(texts);
-  INGOT_ASSIGN_OR_RETURN(const Recipe recipe, RecipeOf(picture, models));
+  const Recipe recipe = RecipeOf(picture, models);
   Json items = Json::object(), parameters = Json::object(), fields = Json::array();
   for (const PngText& text : texts) {
     if (text.key != "parameters") items[text.key] = text.text;
@@ -257,7 +260,7 @@ Result<Json> PngInfoJson(const Json& body, ModelCatalog& models) {
                 {"negative_prompt", picture.info.negative_prompt},
                 {"fields", fields},
                 {"job", recipe.job},
-                {"unknown", recipe.unknown.is_null() ? Json::array() : recipe.unknown}}}};
+                {"unknown", recipe.unknown}}}};
 }
 
 void AddPngInfo(Router& router, const ApiPtr& api) {
