@@ -46,7 +46,8 @@ struct JobFilter {
   std::optional<double> since, until;  // when it was accepted: from, and before
   std::string before_id;               // newest first; of a page the last id of the one before
   int limit = 50;
-  bool is_brief = false;  // rows without door_state, plan and record, which are most of them
+  // Rows without door_state, plan and record, which are most of them; of prompts 300 characters.
+  bool is_brief = false;
 };
 
 struct JobPage {

@@ -148,6 +148,7 @@ class Service final : public JobService {
     const UsableMemory memory = Memory();
     Json planned = argument;
     planned["memory_bytes"] = given.value_or(memory.num_bytes) - kServerShareBytes;
+    planned["beside_bytes"] = kServerShareBytes;
     INGOT_ASSIGN_OR_RETURN(Json answer, planner_->Ask(question, planned));
     if (!given) answer["budget"]["ram_limited_by"] = memory.limited_by;
     return answer;
@@ -165,6 +166,9 @@ class Service final : public JobService {
       argument["forge_inference_memory"] = *submission.forge_inference_memory;
     }
     INGOT_ASSIGN_OR_RETURN(const Json answer, Ask("plan", argument));
+    if (const auto refusal = answer.find("refusal"); refusal != answer.end()) {
+      return OutOfBudget("{}", TextOf(*refusal, "message"));
+    }
     QueuedJob job{.idempotency_key = submission.idempotency_key,
                   .output_folder = submission.output_folder,
                   .forge_inference_memory = submission.forge_inference_memory};
@@ -264,6 +268,7 @@ class Service final : public JobService {
     state.memory_bytes = memory.num_bytes;
     state.server_share_bytes = kServerShareBytes;
     state.memory_limited_by = memory.limited_by;
+    state.machine_bytes = MachineMemory().num_bytes;
     state.num_worker_starts = runner_->num_starts();
     state.num_worker_deaths = runner_->num_deaths();
     return state;
@@ -301,12 +306,17 @@ class Service final : public JobService {
                            kServerShareBytes, *memory_bytes);
   }
 
-  // Of server and workers together. What the workers hold is theirs to hold again.
+  // Of server and workers together.
   UsableMemory Memory() {
     {
       const std::lock_guard lock(mutex_);
       if (memory_bytes_) return {.num_bytes = *memory_bytes_, .limited_by = "--memory"};
     }
+    return MachineMemory();
+  }
+
+  // Without a budget. What the workers hold is theirs to hold again.
+  UsableMemory MachineMemory() {
     const Result<UsableMemory> usable = ReadUsableMemory();
     if (!usable.ok()) return {.limited_by = usable.status().message()};
     return {.num_bytes = usable->num_bytes + ReadResidentSet(runner_->pid()).anonymous_bytes +
@@ -431,6 +441,7 @@ class Service final : public JobService {
                     {"job", job.row.job},
                     {"paths", paths},
                     {"memory_bytes", Memory().num_bytes - kServerShareBytes},
+                    {"beside_bytes", kServerShareBytes},
                     {"scratch_folder", options_.scratch_folder.string()},
                     {"embedding_cache", (options_.data_dir / "embeddings").string()}};
     if (job.memory_bytes) message["shrunk_bytes"] = *job.memory_bytes;

@@ -65,7 +65,8 @@ constexpr const char* kRowColumns =
     "id, state, priority, client, job, door_state, plan, record, error, error_code, num_deaths, "
     "accepted, started, finished, num_images";
 constexpr const char* kBriefColumns =
-    "id, state, priority, client, job, 'null', 'null', 'null', error, error_code, num_deaths, "
+    "id, state, priority, client, json_set(job, '$.prompt', substr(prompt, 1, 300)), 'null', "
+    "'null', 'null', error, error_code, num_deaths, "
     "accepted, started, finished, num_images";
 
 double Now() {

@@ -188,7 +188,8 @@ TEST_F(SqliteQueueTest, JobsAreFoundByModelAndTimeAndBriefOnesAreLight) {
   EXPECT_EQ(queue_->List({.until = dev.accepted})->num_total, 0);
   EXPECT_EQ(queue_->List({.since = other.accepted + 3600})->num_total, 0);
   const JobRow brief = queue_->List({.model = "flux.1-dev", .is_brief = true})->jobs.at(0);
-  EXPECT_EQ(brief.job, dev.job);
+  EXPECT_EQ(brief.job["prompt"], std::string(300, 'a'));
+  EXPECT_EQ(brief.job["files"], dev.job["files"]);
   EXPECT_TRUE(brief.plan.is_null());
 }
 

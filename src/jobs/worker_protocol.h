@@ -4,8 +4,8 @@
 // To the worker:
 //   start     {role, num_threads, models_dir}           first; role "jobs" or "questions"
 //   ask       {number, question, argument}              as JobService::Ask
-//   run       {id, job, paths, memory_bytes, shrunk_bytes, forge_inference_memory, scratch_folder,
-//              embedding_cache}                          shrunk_bytes: a wish, after a death
+//   run       {id, job, paths, memory_bytes, beside_bytes, shrunk_bytes, forge_inference_memory,
+//              scratch_folder, embedding_cache}          shrunk_bytes: a wish, after a death
 //   cancel    {id}
 //   forget    {}
 //   memory    {memory_bytes}                            for what is kept between jobs

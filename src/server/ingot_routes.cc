@@ -47,27 +47,18 @@ Json JobJson(JobService& jobs, const JobRow& job) {
           {"measured", measured}};
 }
 
-constexpr size_t kBriefPromptBytes = 300;
-
 // For lists of many: 400 bytes a job.
 Json BriefJson(const JobRow& job) {
   const auto value = [&](const char* key) {
     return job.job.is_object() ? job.job.value(key, Json()) : Json();
   };
-  const Json prompt = value("prompt");
-  std::string text = prompt.is_string() ? prompt.get<std::string>() : std::string();
-  if (text.size() > kBriefPromptBytes) {
-    size_t end = kBriefPromptBytes;
-    while ((text[end] & 0xc0) == 0x80) --end;  // not within a character
-    text.resize(end);
-  }
   return {{"id", job.id},
           {"state", Name(job.state)},
           {"accepted", TimeOrNull(job.accepted)},
           {"finished", TimeOrNull(job.finished)},
           {"error", job.error.empty() ? Json() : Json(job.error)},
           {"num_images", job.num_images},
-          {"prompt", text},
+          {"prompt", value("prompt")},
           {"model", ModelOf(job.job)},
           {"width", value("width")},
           {"height", value("height")},
@@ -367,6 +358,7 @@ void AddQuestions(Router& router, const ApiPtr& api) {
 Json MemoryJson(const ServiceState& state) {
   return {{"memory_bytes", state.memory_bytes},
           {"limited_by", state.memory_limited_by},
+          {"machine_bytes", state.machine_bytes},
           {"server_share_bytes", state.server_share_bytes},
           {"server_rss_bytes", state.server_rss_bytes},
           {"worker_rss_bytes", state.worker_rss_bytes},
