@@ -12,11 +12,12 @@ export async function copy(text, what) {
     await navigator.clipboard.writeText(text);
     toast(`${what} copied.`);
   } catch {
-    toast(`${what} cannot be copied: the browser allows it over HTTPS or on this machine only.`, {kind: "error"});
+    toast("The browser copies over HTTPS or on this machine only.", {kind: "error"});
   }
 }
 
 const row = (name, value) => value !== null && value !== undefined && value !== "" && [h("dt", {}, name), h("dd", {}, value)];
+const section = (name, aside, ...children) => h("section", {class: "stack tight", "aria-label": name}, h("div", {class: "spread"}, h("h3", {}, name), aside), children);
 const copyButton = (text, what) => h("button", {type: "button", class: "quiet-button", onclick: () => copy(text, what)}, "Copy");
 
 export class Lightbox {
@@ -30,17 +31,17 @@ export class Lightbox {
   constructor(list, {onClose}) {
     this.list = list;
     this.image = h("img", {alt: "", draggable: "false"});
-    this.stage = h("div", {class: "lightbox-stage", onclick: (event) => this.zoom(event)}, this.image);
+    this.stage = h("div", {class: "lightbox-stage", onclick: () => this.zoom()}, this.image);
     this.place = h("span", {class: "muted small", "aria-live": "polite"});
     this.zoomButton = h("button", {type: "button", "aria-pressed": "false", onclick: () => this.zoom()}, "Full size");
-    this.previous = h("button", {type: "button", class: "icon-button", "aria-label": "Previous picture", onclick: () => this.#move(-1)}, "←");
-    this.next = h("button", {type: "button", class: "icon-button", "aria-label": "Next picture", onclick: () => this.#move(1)}, "→");
-    this.closeButton = h("button", {type: "button", class: "icon-button", "aria-label": "Close", onclick: () => this.node.close()}, "×");
+    const icon = (label, onclick, text) => h("button", {type: "button", class: "icon-button", "aria-label": label, onclick}, text);
+    this.previous = icon("Previous picture", () => this.open(this.#index - 1), "←");
+    this.next = icon("Next picture", () => this.open(this.#index + 1), "→");
     this.side = h("div", {class: "lightbox-record stack"});
     this.node = h("dialog", {class: "lightbox", "aria-label": "Picture", onkeydown: (event) => this.#key(event)},
-      h("div", {class: "lightbox-bar"}, this.previous, this.next, this.place, h("span", {class: "space"}), this.zoomButton, this.closeButton),
+      h("div", {class: "lightbox-bar"}, this.previous, this.next, this.place, h("span", {class: "space"}), this.zoomButton, icon("Close", () => this.node.close(), "×")),
       this.stage, this.side);
-    this.node.addEventListener("close", () => { this.#leave(); if (this.#index >= 0) onClose(this.#index); });
+    this.node.addEventListener("close", () => { this.#leave(); onClose(this.#index); });
   }
 
   stop() { this.#leave(); }
@@ -50,20 +51,13 @@ export class Lightbox {
     if (tile) this.#show(tile, index);
   }
 
-  async openJob(id) {
-    try {
-      const record = await get(`/ingot/v1/jobs/${encodeURIComponent(id)}`);
-      this.#show({job: {...record.job, id, state: record.state, error: record.error, num_images: record.images.length}, n: 0}, this.list.indexOf(id));
-    } catch (error) { toast(error.message, {kind: "error"}); }
-  }
-
   // Pictures came or went before and behind it; it itself may have gone elsewhere.
   listChanged() {
     if (!this.node.open || this.#tile === null) return;
     const index = this.list.indexOf(this.#tile.job.id, this.#tile.n);
     if (index >= 0) this.#index = index;
-    else if (this.#index >= 0 && this.list.total === 0) return this.node.close();
-    else if (this.#index >= 0) return this.open(Math.min(this.#index, this.list.total - 1));
+    else if (this.list.total === 0) return this.node.close();
+    else return this.open(Math.min(this.#index, this.list.total - 1));
     this.#drawPlace();
   }
 
@@ -75,9 +69,9 @@ export class Lightbox {
 
   #drawPlace() {
     const total = this.list.total ?? 0;
-    this.place.textContent = this.#index < 0 ? "" : `${(this.#index + 1).toLocaleString()} of ${total.toLocaleString()}`;
+    this.place.textContent = `${(this.#index + 1).toLocaleString()} of ${total.toLocaleString()}`;
     this.previous.disabled = this.#index <= 0;
-    this.next.disabled = this.#index < 0 || this.#index + 1 >= total;
+    this.next.disabled = this.#index + 1 >= total;
   }
 
   async #show(tile, index) {
@@ -90,7 +84,6 @@ export class Lightbox {
     if (job.num_images > 0) {
       this.image.src = pictureUrl(tile);
       this.image.alt = job.prompt || "No prompt";
-      this.image.style.setProperty("aspect-ratio", `${job.width} / ${job.height}`);
       fill(this.stage, this.image);
     } else {
       fill(this.stage, h("div", {class: "notice error"}, h("strong", {}, `${stateName(job.state)}. `), job.error ?? "The job ended without a picture."));
@@ -115,16 +108,15 @@ export class Lightbox {
     const {job, images, plan, measured, started, finished, accepted, state, error} = this.#record;
     const image = images[n];
     const result = h("p", {role: "status", hidden: true});
-    const name = `ingot-${image?.seed ?? job.seed}.png`;
-    this.download = h("a", {class: "button", href: image?.url, download: name}, "Download");
+    this.download = image && h("a", {class: "button", href: image.url, download: `ingot-${image.seed}.png`}, "Download");
     const check = h("button", {type: "button", onclick: () => this.#verify(check, result, n)}, "Verify");
     const files = job.files ?? {};
     fill(this.side,
       h("div", {class: "stack tight"}, h("h2", {class: "prompt"}, job.prompt || "No prompt"),
-        job.negative_prompt && h("p", {class: "muted"}, `Without: ${job.negative_prompt}`)),
+        job.negative_prompt && h("p", {class: "muted"}, `Not: ${job.negative_prompt}`)),
       h("div", {class: "actions"},
-        h("a", {class: "button primary", href: `#create?job=${this.#record.id}`, onclick: () => { this.#index = -1; this.node.close(); }}, "Use these settings"),
-        image && check, image && this.download,
+        h("a", {class: "button primary", href: `#create?job=${this.#record.id}`, onclick: () => this.node.close()}, "Use these settings"),
+        image && check, this.download,
         h("button", {type: "button", class: "danger", onclick: () => this.#remove()}, "Delete")),
       result,
       error && h("p", {class: "notice error"}, error),
@@ -133,10 +125,9 @@ export class Lightbox {
         row("Eta", job.eta), row("Seed", String(image?.seed ?? job.seed)), row("Batch", job.batch > 1 ? `picture ${n + 1} of ${job.batch}` : null), row("Noise", job.rng?.toUpperCase()), row("Precision", job.precision),
         row("VAE", stem(files.vae ?? "")), row("CLIP", stem(files.clip ?? "")), row("T5", stem(files.t5 ?? "")),
         row("State", state === "done" ? null : stateName(state)), row("Made", time(finished ?? accepted)), row("Took", started && finished ? duration(finished - started) : null)),
-      plan && h("section", {class: "stack tight", "aria-label": "Memory"}, h("h3", {}, "Memory by phase"), planBars(plan, null, measured), tierLegend(),
-        measured && h("p", {class: "small muted"}, `Peak: ${bytes(measured.peak_ram_bytes)} measured, ${bytes(plan.peak_ram_bytes)} planned${measured.kept_bytes > 0 ? `, ${bytes(measured.kept_bytes)} kept of earlier jobs beside it` : ""}. ${streamed(measured)}`)),
-      image && h("section", {class: "stack tight", "aria-label": "Hash"}, h("div", {class: "spread"}, h("h3", {}, "SHA-256 of the pixels"), copyButton(image.sha256, "Hash")), h("pre", {}, image.sha256)),
-      image && h("section", {class: "stack tight", "aria-label": "Text"}, h("div", {class: "spread"}, h("h3", {}, "Text in the file"), copyButton(image.infotext, "Text")), h("pre", {class: "infotext"}, image.infotext)));
+      plan && section("Memory by phase", null, planBars(plan, Infinity, measured), tierLegend(), measured && h("p", {class: "small muted"}, peaks(plan, measured))),
+      image && section("SHA-256 of the pixels", copyButton(image.sha256, "Hash"), h("pre", {}, image.sha256)),
+      image && section("Text in the file", copyButton(image.infotext, "Text"), h("pre", {}, image.infotext)));
     this.side.scrollTop = 0;
   }
 
@@ -152,23 +143,14 @@ export class Lightbox {
 
   async #remove() {
     await this.list.remove(this.#tile.job);
-    if (this.#index < 0) this.node.close();
   }
 
-  #move(by) {
-    const index = this.#index + by;
-    if (this.#index < 0 || index < 0 || index >= this.list.total) return;
-    if (this.list.at(index)) this.open(index);
-    else this.list.want(index);
-  }
-
-  // To full size around where it was clicked, and back to what fits.
-  zoom(event) {
-    if (!this.#tile?.job.num_images) return;
-    const box = this.image.getBoundingClientRect();
-    const x = event ? (event.clientX - box.left) / box.width : .5, y = event ? (event.clientY - box.top) / box.height : .5;
+  // To full size, and back to what fits.
+  zoom() {
+    if (this.#tile.job.num_images === 0) return;
     this.#setZoom(!this.stage.classList.contains("zoomed"));
-    this.stage.scrollTo(x * this.stage.scrollWidth - this.stage.clientWidth / 2, y * this.stage.scrollHeight - this.stage.clientHeight / 2);
+    const {scrollWidth, clientWidth, scrollHeight, clientHeight} = this.stage;
+    this.stage.scrollTo((scrollWidth - clientWidth) / 2, (scrollHeight - clientHeight) / 2);
   }
 
   #setZoom(isLarge) {
@@ -178,15 +160,16 @@ export class Lightbox {
 
   #key(event) {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
-    const acts = {ArrowLeft: () => this.#move(-1), ArrowRight: () => this.#move(1), z: () => this.zoom(), s: () => this.download?.click(), Delete: () => this.#remove()};
+    const acts = {ArrowLeft: () => this.previous.click(), ArrowRight: () => this.next.click(), z: () => this.zoom(), s: () => this.download?.click(), Delete: () => this.#remove()};
     if (!(event.key in acts)) return;
     event.preventDefault();
     acts[event.key]();
   }
 }
 
-function streamed(measured) {
+function peaks(plan, measured) {
   const sum = (key) => measured.phases.reduce((total, phase) => total + (phase[key] ?? 0), 0);
-  const count = sum("streamed_bytes");
-  return count > 0 ? `${bytes(count)} streamed, ${duration(sum("stalled_s"))} waited for.` : "";
+  const kept = measured.kept_bytes > 0 ? `, ${bytes(measured.kept_bytes)} kept of earlier jobs beside it` : "";
+  const streamed = sum("streamed_bytes") > 0 ? ` ${bytes(sum("streamed_bytes"))} streamed, ${duration(sum("stalled_s"))} waited for.` : "";
+  return `Peak: ${bytes(measured.peak_ram_bytes)} measured, ${bytes(plan.peak_ram_bytes)} planned${kept}.${streamed}`;
 }

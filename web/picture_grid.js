@@ -72,7 +72,7 @@ export class PictureGrid {
     const key = tile ? `${tile.job.id}/${tile.n}` : "";
     let node = this.#nodes.get(index);
     if (node?.dataset.key !== key) {
-      const hadFocus = node?.contains(document.activeElement);
+      const hadFocus = node?.contains(document.activeElement) ?? false;
       const fresh = this.#tile(tile, index, key);
       if (node) node.replaceWith(fresh);
       else this.#insert(fresh, index);
@@ -81,9 +81,7 @@ export class PictureGrid {
       if (hadFocus) node.firstChild.focus({preventScroll: true});
     }
     const row = Math.floor(index / this.#columns), column = index % this.#columns;
-    node.style.setProperty("transform", `translate(${column * step}px, ${row * step}px)`);
-    node.style.setProperty("width", `${this.#side}px`);
-    node.style.setProperty("height", `${this.#side}px`);
+    Object.assign(node.style, {transform: `translate(${column * step}px, ${row * step}px)`, width: `${this.#side}px`, height: `${this.#side}px`});
     node.setAttribute("aria-posinset", index + 1);
     node.setAttribute("aria-setsize", this.list.total);
     node.firstChild.tabIndex = index === this.#active ? 0 : -1;
@@ -96,14 +94,14 @@ export class PictureGrid {
   }
 
   #tile(tile, index, key) {
-    const button = h("button", {type: "button", class: "tile", onclick: () => this.onOpen(this.#indexOf(key)),
-                                onfocus: () => this.#activate(this.#indexOf(key))});
+    const place = () => (tile ? this.list.indexOf(tile.job.id, tile.n) : index);
+    const button = h("button", {type: "button", class: "tile", onclick: () => this.onOpen(place()), onfocus: () => this.#activate(place())});
     if (!tile) {
       button.setAttribute("aria-label", "Not loaded yet");
     } else if (tile.job.num_images > 0) {
       const size = this.#side * devicePixelRatio > 256 ? 512 : 256;
       const image = h("img", {src: pictureUrl(tile, size), alt: tile.job.prompt || "No prompt", decoding: "async", draggable: "false"});
-      image.addEventListener("error", () => { if (image.getAttribute("src")) image.replaceWith(h("span", {class: "tile-text"}, "The file is gone. ", tile.job.prompt)); });
+      image.addEventListener("error", () => { if (image.src) image.replaceWith(h("span", {class: "tile-text"}, "The file is gone. ", tile.job.prompt)); });
       button.append(image);
     } else {
       button.append(h("span", {class: "tile-text"}, h("strong", {class: tile.job.state === "cancelled" ? "muted" : "bad"}, stateName(tile.job.state)),
@@ -112,17 +110,9 @@ export class PictureGrid {
     return h("div", {role: "listitem", dataset: {key}}, button);
   }
 
-  #indexOf(key) {
-    for (const [index, node] of this.#nodes) if (node.dataset.key === key && key !== "") return index;
-    return this.#active;
-  }
-
   #activate(index) {
-    const before = this.#nodes.get(this.#active);
-    if (before) before.firstChild.tabIndex = -1;
     this.#active = index;
-    const node = this.#nodes.get(index);
-    if (node) node.firstChild.tabIndex = 0;
+    for (const [other, node] of this.#nodes) node.firstChild.tabIndex = other === index ? 0 : -1;
   }
 
   // Moves the keys' place to `index` and into sight.
@@ -139,14 +129,12 @@ export class PictureGrid {
   }
 
   #key(event) {
-    const rows = Math.max(1, Math.floor((innerHeight - 80) / (this.#side + kGap)));
-    const total = this.list.total ?? 0;
     const moves = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.#columns, ArrowDown: this.#columns,
-                   PageUp: -rows * this.#columns, PageDown: rows * this.#columns, Home: -this.#active, End: total - 1 - this.#active};
+                   Home: -this.#active, End: this.list.total - 1 - this.#active};
     if (event.altKey || event.ctrlKey || event.metaKey) return;
     if (event.key in moves) {
       event.preventDefault();
-      if (this.#active + moves[event.key] >= 0 || event.key.startsWith("Page")) this.focus(this.#active + moves[event.key]);
+      if (this.#active + moves[event.key] >= 0) this.focus(this.#active + moves[event.key]);
     } else if (event.key === "Delete") {
       event.preventDefault();
       this.onRemove(this.#active);

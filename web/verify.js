@@ -1,11 +1,10 @@
 // Makes a picture again from its record and compares the bytes.
 import {del, get, post} from "./api.js";
-import {h} from "./dom.js";
 import {listen} from "./events.js";
 
 const kEnds = ["done", "failed", "cancelled", "quarantined"];
 
-// record: as GET jobs/{id} gives it. say(children, kind): where it stands, in words. An equal copy
+// record: as GET jobs/{id} gives it. say(text, kind): where it stands, in words. An equal copy
 // is deleted again; another stays, to be looked at. stop() leaves the job to itself.
 export function verify(record, n, say) {
   const image = record.images[n];
@@ -40,8 +39,7 @@ export function verify(record, n, say) {
       say("Equal: made again, every pixel is the same.", "good");
       await del(`/ingot/v1/jobs/${id}`).catch(() => {});
     } else {
-      say(["Not equal: made again, its pixels have another hash. A file may have changed, or another version of Ingot made it. ",
-           h("a", {href: `#gallery?job=${id}`}, "See the other")], "error");
+      say("Not equal: made again, its pixels have another hash. A file may have changed, or another version of Ingot made it. The other picture stays in the gallery.", "error");
     }
   }
   const done = run().catch((error) => say(error.message, "error")).finally(() => { for (const one of stops) one(); });

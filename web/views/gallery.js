@@ -69,16 +69,15 @@ export function mount(root, params) {
     for (const {model} of list.jobs) if (model) models.add(model);
     if (models.size !== before) fillModels();
     clear.hidden = !isFiltered();
-    const number = list.total?.toLocaleString();
     const thing = state.value === "done" ? "picture" : "job";
-    count.textContent = list.error ? "" : list.total === null ? "" : plural(list.total, thing).replace(/^\d+/, number);
+    count.textContent = list.total === null ? "" : plural(list.total, thing).replace(/^\d+/, (digits) => Number(digits).toLocaleString());
     grid.draw();
     lightbox.listChanged();
     nothing.hidden = list.total !== 0 && !list.error;
     if (nothing.hidden) return;
     if (list.error) fill(nothing, h("p", {class: "notice error"}, list.error.message));
-    else if (isFiltered()) fill(nothing, h("h2", {}, state.value === "done" ? "Nothing matches" : `No ${thing} is here`), h("p", {class: "muted"}, state.value === "done" ? "No picture has these words, this model and these days together." : "No job ended so."), h("button", {type: "button", onclick: reset}, "Show all pictures"));
-    else fill(nothing, h("h2", {}, "No pictures yet"), h("p", {class: "muted"}, "What is made here, on this page or by a program, stays here with its record."), h("a", {class: "button", href: "#create"}, "Make one"));
+    else if (isFiltered()) fill(nothing, h("h2", {}, `No such ${thing}`), h("button", {type: "button", onclick: reset}, "Show all pictures"));
+    else fill(nothing, h("h2", {}, "No pictures yet"), h("p", {class: "muted"}, "What this page or a program makes stays here with its record."), h("a", {class: "button", href: "#create"}, "Make one"));
   }
 
   let timer = 0;
@@ -93,6 +92,5 @@ export function mount(root, params) {
       field("Search", search), field("Model", model), field("From", from), field("To", to), field("Show", state), clear, count),
     grid.node, nothing, lightbox.node);
   apply();
-  if (params.job) lightbox.openJob(params.job);
   return () => { clearTimeout(timer); list.stop(); grid.stop(); lightbox.stop(); };
 }

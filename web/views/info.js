@@ -6,17 +6,16 @@ import {copy} from "../lightbox.js";
 
 export const title = "PNG Info";
 
-const kMostBytes = 45 << 20;  // as base64 within the 64 MiB that the server takes
 const kHandedOver = "create.job";
 
 // The picture of the last `open`: kept while the page lives, so that going to and fro loses nothing.
 let shown = null;  // {file, url, answer or error}
 let redraw = () => {};
 
-function readBase64(file) {
+function readDataUrl(file) {
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
-    reader.onload = () => resolve(reader.result.slice(reader.result.indexOf(",") + 1));
+    reader.onload = () => resolve(reader.result);
     reader.onerror = () => reject(new Error(`${file.name} cannot be read.`));
     reader.readAsDataURL(file);
   });
@@ -29,8 +28,7 @@ export async function open(file) {
   shown = mine;
   redraw();
   try {
-    if (file.size > kMostBytes) throw new Error(`${file.name}: expected at most ${bytes(kMostBytes)}, found ${bytes(file.size)}.`);
-    mine.answer = await post("/sdapi/v1/png-info", {image: await readBase64(file)});
+    mine.answer = await post("/sdapi/v1/png-info", {image: await readDataUrl(file)});
   } catch (error) {
     mine.error = error;
   }
@@ -63,12 +61,11 @@ function record({answer, error, file}) {
   if (error) return h("p", {class: "notice error", role: "alert"}, error.message);
   if (!answer) return h("p", {class: "muted", role: "status"}, "Reading…");
   const {ingot, items} = answer;
-  const others = Object.entries(items);
+  const others = Object.entries(items).map(([name, text]) => raw(name, text));
   if (!ingot.source) {
     return h("div", {class: "stack"},
-      h("div", {class: "notice", role: "status"}, h("strong", {}, `${file.name} does not say how it was made.`), " ",
-        others.length > 0 ? "It holds these texts:" : "It may have been edited, sent through a service that strips texts, or painted by a person."),
-      others.map(([name, text]) => raw(name, text)));
+      h("p", {class: "notice", role: "status"}, h("strong", {}, `${file.name} does not say how it was made.`),
+        others.length > 0 ? " It holds other texts:" : " Many programs and services strip such texts."), others);
   }
   const fields = ingot.fields.filter(({name}) => !/-[12]$/.test(name));
   return h("div", {class: "stack"},
@@ -81,7 +78,7 @@ function record({answer, error, file}) {
       unknownList(ingot.unknown),
       fields.length > 0 && h("table", {}, h("caption", {class: "visually-hidden"}, "Parameters"),
         h("tbody", {}, fields.map(({name, value}) => h("tr", {}, h("th", {scope: "row"}, name), h("td", {}, value)))))),
-    raw("Text", ingot.infotext), others.map(([name, text]) => raw(name, text)));
+    raw("Text", ingot.infotext), others);
 }
 
 export function mount(root) {
