@@ -89,36 +89,33 @@ void Engine::Forget() {
 Result<FluxPipeline> Engine::Prepare(const Job& job, const BudgetFlags& flags) const {
   INGOT_ASSIGN_OR_RETURN(const Budget budget, ReadBudget(flags));
   const int64_t trace_bytes = device_->trace() != nullptr ? Trace::num_bytes() : 0;
-  const auto prepare = [&](const JobShape& shape) {
-    Job other = job;
-    other.width = shape.width;
-    other.height = shape.height;
-    other.batch = shape.batch;
-    return FluxPipeline::Prepare(other, *device_);
-  };
-  const SmallestPeak smallest_peak = [&](const JobShape& shape) -> Result<int64_t> {
-    INGOT_ASSIGN_OR_RETURN(const FluxPipeline other, prepare(shape));
-    return other.least_bytes() + trace_bytes;
-  };
   INGOT_ASSIGN_OR_RETURN(FluxPipeline pipeline, FluxPipeline::Prepare(job, *device_));
-  const int64_t least = pipeline.least_bytes() + trace_bytes;
-  if (least > budget.ram_bytes) {
-    return RefuseJob({job.width, job.height, job.batch}, least, budget, smallest_peak);
-  }
-  if (const int64_t vram = pipeline.least_vram_bytes(); vram > budget.vram_bytes) {
-    const SmallestPeak smallest_vram = [&](const JobShape& shape) -> Result<int64_t> {
-      INGOT_ASSIGN_OR_RETURN(const FluxPipeline other, prepare(shape));
-      return other.least_vram_bytes();
-    };
-    return RefuseJob({job.width, job.height, job.batch}, vram, {budget.vram_bytes, "--vram"},
-                     smallest_vram);
-  }
   Budget without_trace = budget;
   without_trace.ram_bytes -= trace_bytes;
-  INGOT_RETURN_IF_ERROR(pipeline.FitTo(*device_, without_trace));
+  const Status fit = pipeline.FitTo(without_trace);
+  if (fit.code() == StatusCode::kOutOfBudget) return Refuse(job, budget, trace_bytes, pipeline);
+  INGOT_RETURN_IF_ERROR(fit);
   // Tokenizers and compilers have left 10 MiB of free heap, which would stand beside every arena.
   ::malloc_trim(0);
   return pipeline;
+}
+
+Status Engine::Refuse(const Job& job, const Budget& budget, int64_t trace_bytes,
+                      FluxPipeline& pipeline) const {
+  const JobShape shape = {job.width, job.height, job.batch};
+  const auto smallest_peak = [&](int64_t FluxPipeline::Least::*tier, int64_t beside) {
+    return [&pipeline, tier, beside](const JobShape& other) -> Result<int64_t> {
+      INGOT_RETURN_IF_ERROR(pipeline.Reshape(other.width, other.height, other.batch));
+      return pipeline.FindLeast().*tier + beside;
+    };
+  };
+  const FluxPipeline::Least least = pipeline.FindLeast();
+  if (const int64_t ram = least.ram_bytes + trace_bytes; ram > budget.ram_bytes) {
+    return RefuseJob(shape, ram, budget,
+                     smallest_peak(&FluxPipeline::Least::ram_bytes, trace_bytes));
+  }
+  return RefuseJob(shape, least.vram_bytes, {budget.vram_bytes, "--vram"},
+                   smallest_peak(&FluxPipeline::Least::vram_bytes, 0));
 }
 
 Result<Budget> Engine::ReadBudget(const BudgetFlags& flags) const {
@@ -133,8 +130,8 @@ Result<Plan> Engine::PlanJob(const Job& job, const BudgetFlags& flags) const {
 }
 
 Result<int64_t> Engine::LeastBytes(const Job& job) const {
-  INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, FluxPipeline::Prepare(job, *device_));
-  return pipeline.least_bytes();
+  INGOT_ASSIGN_OR_RETURN(FluxPipeline pipeline, FluxPipeline::Prepare(job, *device_));
+  return pipeline.FindLeast().ram_bytes;
 }
 
 Result<JobResult> Engine::Run(const Job& job, const RunOptions& options) {

@@ -99,6 +99,9 @@ class Engine {
  private:
   Engine() = default;
   Result<FluxPipeline> Prepare(const Job& job, const BudgetFlags& flags) const;
+  // Why no plan of `pipeline` fits, and what would; leaves it of another shape.
+  Status Refuse(const Job& job, const Budget& budget, int64_t trace_bytes,
+                FluxPipeline& pipeline) const;
   Result<JobResult> RunJob(const Job& job, const RunOptions& options);
 
   std::unique_ptr<Device> cpu_;       // what a simulated device computes on, else null

@@ -133,13 +133,13 @@ Job Resolve(const GridJob& grid, const fs::path& models_dir) {
 std::string Describe(const GridJob& grid, const fs::path& models_dir,
                      std::span<const int64_t> budgets, const Device& device) {
   const Job job = Resolve(grid, models_dir);
-  const int64_t least = Must(FluxPipeline::Prepare(job, device)).least_bytes();
+  const int64_t least = Must(FluxPipeline::Prepare(job, device)).FindLeast().ram_bytes;
   std::string text = fmt::format("{} {}x{}, steps {}, batch {}: least {}\n", grid.model, grid.width,
                                  grid.height, grid.steps, grid.batch, least);
   for (const int64_t budget : budgets) {
     text += fmt::format("  in {}: ", FormatByteSize(budget));
     FluxPipeline pipeline = Must(FluxPipeline::Prepare(job, device));
-    const Status status = pipeline.FitTo(device, budget);
+    const Status status = pipeline.FitTo(budget);
     EXPECT_EQ(status.ok(), budget >= least) << text << status.message();
     if (!status.ok()) {
       EXPECT_EQ(status.code(), StatusCode::kOutOfBudget) << status.message();
@@ -230,7 +230,7 @@ TEST(PlansGolden, VnniNeedsNoMoreThanTheCommittedPlans) {
   for (const auto& [width, height] : {std::pair(64, 64), {256, 192}, {1024, 768}}) {
     const GridJob grid = {"ingot-demo", width, height, 4, 1};
     const auto least_bytes = [&](const Device& device) {
-      return Must(FluxPipeline::Prepare(Resolve(grid, kDemoModels), device)).least_bytes();
+      return Must(FluxPipeline::Prepare(Resolve(grid, kDemoModels), device)).FindLeast().ram_bytes;
     };
     const auto device = OpenDeviceIfThere("AVX3_DL");  // the level is the process's: one at a time
     if (!device) GTEST_SKIP() << "no VNNI here";
