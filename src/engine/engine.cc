@@ -11,6 +11,7 @@
 #include "base/system_memory.h"
 #include "devices/cpu/cpu_device.h"
 #include "engine/files.h"
+#include "engine/rates.h"
 #include "engine/refusal.h"
 #include "engine/trace_file.h"
 #include "formats/png.h"
@@ -70,7 +71,7 @@ Result<Engine> Engine::Open(const EngineOptions& options) {
           {.num_threads = options.num_threads,
            .kernels = options.reference_kernels ? CpuKernels::kReference : CpuKernels::kFast,
            .target = options.cpu_target}));
-  Engine engine;
+  Engine engine(options);
   engine.device_ = std::move(device);
   if (options.sim) {
     engine.cpu_ = std::move(engine.device_);
@@ -86,13 +87,34 @@ void Engine::Forget() {
   ::malloc_trim(0);
 }
 
-Result<FluxPipeline> Engine::Prepare(const Job& job, const BudgetFlags& flags) const {
+std::optional<DeviceRates> Engine::ComputeRates(bool may_measure) const {
+  if (options_.reference_kernels) return std::nullopt;
+  if (!rates_) {
+    rates_ = FindRates(cpu_ ? *cpu_ : *device_, options_.num_threads, RatesFolder(),
+                       may_measure && options_.measures_rates);
+  }
+  return rates_;
+}
+
+std::optional<DeviceRates> Engine::Rates(const Job& job, bool may_measure) const {
+  std::optional<DeviceRates> rates = ComputeRates(may_measure);
+  if (!rates) return std::nullopt;
+  rates->read_bytes = FindReadRate(cpu_ ? *cpu_ : *device_, job.models.flux.tensors.file->file(),
+                                   RatesFolder(), may_measure && options_.measures_rates);
+  if (const CopyEngine* copies = std::as_const(*device_).copy_engine()) {
+    rates->read_bytes = std::min(rates->read_bytes, copies->LinkBytesPerSecond());
+  }
+  return rates;
+}
+
+Result<FluxPipeline> Engine::Prepare(const Job& job, const BudgetFlags& flags,
+                                     const std::optional<DeviceRates>& rates) const {
   INGOT_ASSIGN_OR_RETURN(const Budget budget, ReadBudget(flags));
   const int64_t trace_bytes = device_->trace() != nullptr ? Trace::num_bytes() : 0;
   INGOT_ASSIGN_OR_RETURN(FluxPipeline pipeline, FluxPipeline::Prepare(job, *device_));
   Budget without_trace = budget;
   without_trace.ram_bytes -= trace_bytes;
-  const Status fit = pipeline.FitTo(without_trace);
+  const Status fit = pipeline.FitTo(without_trace, rates);
   if (fit.code() == StatusCode::kOutOfBudget) return Refuse(job, budget, trace_bytes, pipeline);
   INGOT_RETURN_IF_ERROR(fit);
   // Tokenizers and compilers have left 10 MiB of free heap, which would stand beside every arena.
@@ -125,7 +147,8 @@ Result<Budget> Engine::ReadBudget(const BudgetFlags& flags) const {
 }
 
 Result<Plan> Engine::PlanJob(const Job& job, const BudgetFlags& flags) const {
-  INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, Prepare(job, flags));
+  INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline,
+                         Prepare(job, flags, Rates(job, /*may_measure=*/true)));
   return pipeline.plan();
 }
 
@@ -151,15 +174,15 @@ Result<JobResult> Engine::Run(const Job& job, const RunOptions& options) {
 Result<JobResult> Engine::RunJob(const Job& job, const RunOptions& options) {
   INGOT_CHECK(options.paths.size() == static_cast<size_t>(job.batch));
   for (const fs::path& path : options.paths) INGOT_RETURN_IF_ERROR(CheckWritable(path));
-  if (kept_) {
-    INGOT_ASSIGN_OR_RETURN(const Budget budget, ReadBudget(options.budget));
-    kept_->MakeRoom(budget.ram_bytes - kPreparingBytes, {}, {});
-  }
+  INGOT_ASSIGN_OR_RETURN(const Budget budget, ReadBudget(options.budget));
+  if (kept_) kept_->MakeRoom(budget.ram_bytes - kPreparingBytes, {}, {});
+  const std::optional<DeviceRates> rates =
+      Rates(job, budget.ram_bytes >= kPreparingBytes + kMeasuringBytes);
   // Where the kernel refuses, the measured peak is that of the process's life.
   static_cast<void>(ResetPeakMemory());
   CopyEngine* copies = device_->copy_engine();
   if (copies != nullptr) copies->ResetPeak();
-  INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, Prepare(job, options.budget));
+  INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, Prepare(job, options.budget, rates));
   INGOT_RETURN_IF_ERROR(CheckScratch(pipeline.plan(), options.scratch_folder));
 
   // "Model hash" needs the whole file: read beside the work the first time, at 1.5 GB/s and more

@@ -43,11 +43,14 @@ class Worker {
     std::stop_source stop;  // of a run
   };
 
-  // The engine of jobs keeps weights for the next one.
-  Status OpenEngine(size_t num_threads, bool keeps) {
-    INGOT_ASSIGN_OR_RETURN(Engine engine,
-                           Engine::Open({.num_threads = num_threads, .keep_weights = keeps}));
+  // The engine of jobs keeps weights for the next one, and measures the machine before the first.
+  // That of questions knows what the other has measured: it would do so beside a job.
+  Status OpenEngine(size_t num_threads, bool runs_jobs) {
+    INGOT_ASSIGN_OR_RETURN(Engine engine, Engine::Open({.num_threads = num_threads,
+                                                        .keep_weights = runs_jobs,
+                                                        .measures_rates = runs_jobs}));
     engine_.emplace(std::move(engine));
+    if (runs_jobs) engine_->MeasureRates();
     return {};
   }
 
