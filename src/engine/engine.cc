@@ -87,6 +87,16 @@ void Engine::Forget() {
   ::malloc_trim(0);
 }
 
+MemoryInUse Engine::ReadMemoryInUse() const {
+  const CopyEngine* copies = std::as_const(*device_).copy_engine();
+  MemoryInUse memory{.vram_bytes = copies != nullptr ? copies->UsedBytes() : 0};
+  // Where the kernel does not tell: 0.
+  if (const Result<ProcessMemory> process = ReadProcessMemory(); process.ok()) {
+    memory.ram_bytes = process->resident_bytes - memory.vram_bytes;
+  }
+  return memory;
+}
+
 std::optional<DeviceRates> Engine::ComputeRates(bool may_measure) const {
   if (options_.reference_kernels) return std::nullopt;
   if (!rates_) {
@@ -108,14 +118,17 @@ std::optional<DeviceRates> Engine::Rates(const Job& job, bool may_measure) const
 }
 
 Result<FluxPipeline> Engine::Prepare(const Job& job, const BudgetFlags& flags,
-                                     const std::optional<DeviceRates>& rates) const {
+                                     const std::optional<DeviceRates>& rates,
+                                     std::vector<JobChange>* changes) const {
   INGOT_ASSIGN_OR_RETURN(const Budget budget, ReadBudget(flags));
   const int64_t trace_bytes = device_->trace() != nullptr ? Trace::num_bytes() : 0;
   INGOT_ASSIGN_OR_RETURN(FluxPipeline pipeline, FluxPipeline::Prepare(job, *device_));
   Budget without_trace = budget;
   without_trace.ram_bytes -= trace_bytes;
   const Status fit = pipeline.FitTo(without_trace, rates);
-  if (fit.code() == StatusCode::kOutOfBudget) return Refuse(job, budget, trace_bytes, pipeline);
+  if (fit.code() == StatusCode::kOutOfBudget) {
+    return Refuse(job, budget, trace_bytes, pipeline, changes);
+  }
   INGOT_RETURN_IF_ERROR(fit);
   // Tokenizers and compilers have left 10 MiB of free heap, which would stand beside every arena.
   ::malloc_trim(0);
@@ -123,7 +136,7 @@ Result<FluxPipeline> Engine::Prepare(const Job& job, const BudgetFlags& flags,
 }
 
 Status Engine::Refuse(const Job& job, const Budget& budget, int64_t trace_bytes,
-                      FluxPipeline& pipeline) const {
+                      FluxPipeline& pipeline, std::vector<JobChange>* changes) const {
   const JobShape shape = {job.width, job.height, job.batch};
   const auto smallest_peak = [&](int64_t FluxPipeline::Least::*tier, int64_t beside) {
     return [&pipeline, tier, beside](const JobShape& other) -> Result<int64_t> {
@@ -134,10 +147,10 @@ Status Engine::Refuse(const Job& job, const Budget& budget, int64_t trace_bytes,
   const FluxPipeline::Least least = pipeline.FindLeast();
   if (const int64_t ram = least.ram_bytes + trace_bytes; ram > budget.ram_bytes) {
     return RefuseJob(shape, ram, budget,
-                     smallest_peak(&FluxPipeline::Least::ram_bytes, trace_bytes));
+                     smallest_peak(&FluxPipeline::Least::ram_bytes, trace_bytes), changes);
   }
   return RefuseJob(shape, least.vram_bytes, {budget.vram_bytes, "--vram"},
-                   smallest_peak(&FluxPipeline::Least::vram_bytes, 0));
+                   smallest_peak(&FluxPipeline::Least::vram_bytes, 0), changes);
 }
 
 Result<Budget> Engine::ReadBudget(const BudgetFlags& flags) const {
@@ -146,9 +159,10 @@ Result<Budget> Engine::ReadBudget(const BudgetFlags& flags) const {
                            copies != nullptr ? std::optional(copies->FreeBytes()) : std::nullopt);
 }
 
-Result<Plan> Engine::PlanJob(const Job& job, const BudgetFlags& flags) const {
+Result<Plan> Engine::PlanJob(const Job& job, const BudgetFlags& flags,
+                             std::vector<JobChange>* changes) const {
   INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline,
-                         Prepare(job, flags, Rates(job, /*may_measure=*/true)));
+                         Prepare(job, flags, Rates(job, /*may_measure=*/true), changes));
   return pipeline.plan();
 }
 
@@ -184,6 +198,7 @@ Result<JobResult> Engine::RunJob(const Job& job, const RunOptions& options) {
   if (copies != nullptr) copies->ResetPeak();
   INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, Prepare(job, options.budget, rates));
   INGOT_RETURN_IF_ERROR(CheckScratch(pipeline.plan(), options.scratch_folder));
+  if (options.on_plan) options.on_plan(pipeline.plan());
 
   // "Model hash" needs the whole file: read beside the work the first time, at 1.5 GB/s and more
   // where the processor has SHA instructions.
@@ -198,19 +213,22 @@ Result<JobResult> Engine::RunJob(const Job& job, const RunOptions& options) {
                                         .scratch_folder = options.scratch_folder,
                                         .embeddings = embeddings ? &*embeddings : nullptr,
                                         .kept = kept_.get(),
+                                        .counters = options.counters,
                                         .progress = options.progress,
-                                        .stop = options.stop});
+                                        .stop = options.stop,
+                                        .interrupt = options.interrupt});
   if (!record.ok()) {
     stop_hashing.request_stop();
     return record.status();
   }
 
   JobResult result{.record = *std::move(record), .images = {}};
+  result.is_interrupted = result.record.pictures.size() < options.paths.size();
   if (options.progress) options.progress({.phase = "save"});
   const TracePhase trace(device_->trace(), "save");
   const Stopwatch watch;
   INGOT_ASSIGN_OR_RETURN(const std::string model_hash, hash.get());
-  for (size_t i = 0; i < options.paths.size(); ++i) {
+  for (size_t i = 0; i < result.record.pictures.size(); ++i) {
     const Picture& picture = result.record.pictures[i];
     INGOT_ASSIGN_OR_RETURN(
         SavedPicture saved,

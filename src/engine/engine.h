@@ -27,8 +27,11 @@
 #include "pipeline/job.h"
 #include "pipeline/record.h"
 #include "runtime/kept_memory.h"
+#include "runtime/run_counters.h"
 
 namespace ingot {
+
+struct JobChange;
 
 struct EngineOptions {
   size_t num_threads = 1;
@@ -57,8 +60,11 @@ struct RunOptions {
   // Where to write what each thread did when (engine/trace_file.h), whether the job ends well or
   // not; empty: nowhere. The trace itself counts as fixed bytes of the plan.
   std::filesystem::path trace_path = {};
+  std::function<void(const Plan&)> on_plan = {};  // once, before any tensor is read
   ProgressCallback progress = {};
+  RunCounters* counters = nullptr;
   std::stop_token stop = {};
+  std::stop_token interrupt = {};  // ends the batch with what is sampled; with nothing: kCancelled
 };
 
 struct SavedPicture {
@@ -70,11 +76,18 @@ struct SavedPicture {
 
 struct JobResult {
   Record record;
-  std::vector<SavedPicture> images;
+  std::vector<SavedPicture> images;  // fewer than the batch where it was interrupted
+  bool is_interrupted = false;
   // Of the process during the job, as the kernel reports it, without the memory of a simulated
   // device; and on the device.
   int64_t measured_peak_bytes = 0;
   int64_t measured_peak_vram_bytes = 0;
+};
+
+// What is held now.
+struct MemoryInUse {
+  int64_t ram_bytes = 0;   // the process's resident set, without the memory of a simulated device
+  int64_t vram_bytes = 0;  // of the device, if it has memory of its own
 };
 
 class Engine {
@@ -88,8 +101,9 @@ class Engine {
   void MeasureRates() const { static_cast<void>(ComputeRates(true)); }
 
   // Headers only; no tensor is read but to measure reads once. kOutOfBudget names the shortfall in
-  // bytes and what would fit (engine/refusal.h).
-  Result<Plan> PlanJob(const Job& job, const BudgetFlags& flags) const;
+  // bytes and what would fit (engine/refusal.h), which `changes` has for programs.
+  Result<Plan> PlanJob(const Job& job, const BudgetFlags& flags,
+                       std::vector<JobChange>* changes = nullptr) const;
 
   // The least budget with which PlanJob finds a plan.
   Result<int64_t> LeastBytes(const Job& job) const;
@@ -97,6 +111,9 @@ class Engine {
   // Every fault of files, headers and values is found before any work starts;
   // a picture appears under its name whole or not at all.
   Result<JobResult> Run(const Job& job, const RunOptions& options);
+
+  // Also while a job runs, from another thread.
+  MemoryInUse ReadMemoryInUse() const;
 
   // What stayed of earlier jobs, and its end.
   int64_t kept_bytes() const { return kept_ ? kept_->num_bytes() : 0; }
@@ -108,10 +125,11 @@ class Engine {
   // None where nothing is known of this machine.
   std::optional<DeviceRates> Rates(const Job& job, bool may_measure) const;
   Result<FluxPipeline> Prepare(const Job& job, const BudgetFlags& flags,
-                               const std::optional<DeviceRates>& rates) const;
+                               const std::optional<DeviceRates>& rates,
+                               std::vector<JobChange>* changes = nullptr) const;
   // Why no plan of `pipeline` fits, and what would; leaves it of another shape.
-  Status Refuse(const Job& job, const Budget& budget, int64_t trace_bytes,
-                FluxPipeline& pipeline) const;
+  Status Refuse(const Job& job, const Budget& budget, int64_t trace_bytes, FluxPipeline& pipeline,
+                std::vector<JobChange>* changes) const;
   Result<JobResult> RunJob(const Job& job, const RunOptions& options);
 
   EngineOptions options_;

@@ -3,6 +3,7 @@
 #include <set>
 
 #include "engine/engine.h"
+#include "engine/refusal.h"
 
 namespace ingot {
 namespace {
@@ -200,6 +201,20 @@ Json ToJson(const Plan& plan) {
           {"explanation", ExplainPlan(plan)}};
 }
 
+Json ToJson(const Status& refusal, std::span<const JobChange> changes) {
+  Json list = Json::array();
+  for (const JobChange& change : changes) {
+    if (change.budget_bytes) {
+      list.push_back({{"memory_bytes", *change.budget_bytes}});
+    } else {
+      list.push_back({{"width", change.shape->width},
+                      {"height", change.shape->height},
+                      {"batch", change.shape->batch}});
+    }
+  }
+  return {{"message", refusal.message()}, {"changes", list}};
+}
+
 Json ToJson(const JobResult& result) {
   Json images = Json::array();
   for (const SavedPicture& image : result.images) {
@@ -208,7 +223,10 @@ Json ToJson(const JobResult& result) {
                       {"sha256", image.sha256},
                       {"infotext", image.infotext}});
   }
-  return {{"images", images}, {"plan", ToJson(result.record.plan)}, {"measured", Measured(result)}};
+  return {{"images", images},
+          {"interrupted", result.is_interrupted},
+          {"plan", ToJson(result.record.plan)},
+          {"measured", Measured(result)}};
 }
 
 }  // namespace ingot

@@ -1,6 +1,8 @@
 // Job, plan and what was measured, as JSON: one form for the command line, the worker and the API.
 #pragma once
 
+#include <span>
+
 #include <nlohmann/json.hpp>
 
 #include "base/status.h"
@@ -10,6 +12,7 @@
 
 namespace ingot {
 
+struct JobChange;
 struct JobResult;
 
 using Json = nlohmann::ordered_json;  // keys stay in the order they are written
@@ -29,7 +32,11 @@ Result<JobRequest> JobRequestFromJson(const Json& json, const std::filesystem::p
 
 Json ToJson(const Plan& plan);
 
-// {"images":[{"path","sha256","infotext"}],"plan":{…},"measured":{…}}
+// A job that does not fit: {"message", "changes": [{"memory_bytes"} or
+// {"width","height","batch"}]}.
+Json ToJson(const Status& refusal, std::span<const JobChange> changes);
+
+// {"images":[{"path","seed","sha256","infotext"}],"interrupted","plan":{…},"measured":{…}}
 Json ToJson(const JobResult& result);
 
 }  // namespace ingot

@@ -76,7 +76,7 @@ class JobQueue {
   virtual Result<int> Position(std::string_view id) = 0;
   virtual Result<int> CountQueued() = 0;
   // kInvalidArgument unless queued, or ended.
-  virtual Status Reprioritise(std::string_view id, int priority) = 0;
+  virtual Status Move(std::string_view id, const JobMove& move) = 0;
   virtual Result<JobRow> Remove(std::string_view id) = 0;  // what was removed
 
   // The first of `count` numbers that nobody got before under this name, at least `at_least`.

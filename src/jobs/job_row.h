@@ -38,6 +38,14 @@ struct JobRow {
   double accepted = 0, started = 0, finished = 0;  // seconds since the epoch; 0: not yet
 };
 
+// Of a queued job: where it shall stand.
+struct JobMove {
+  std::optional<int> priority;
+  // So many jobs stand before it; the last place where they are fewer. Where its priority would not
+  // let it stand there it takes that of the one before or behind it.
+  std::optional<int> position;
+};
+
 struct JobFilter {
   std::optional<JobState> state;
   std::string client, search;  // in prompts; empty: all

@@ -1,6 +1,8 @@
 // /ingot/v1: jobs that outlive their connection, their events and pictures, plans, memory.
 #include <charconv>
+#include <map>
 
+#include "engine/questions.h"
 #include "server/api.h"
 #include "server/event_feed.h"
 
@@ -24,6 +26,17 @@ Json PicturesJson(const JobRow& job) {
   return pictures;
 }
 
+// Of a running job, the last values of its events; null of another.
+Json ProgressJson(JobService& jobs, const JobRow& job) {
+  if (job.state != JobState::kRunning) return nullptr;
+  const std::optional<RunningJob> running = jobs.State().running;
+  if (!running || running->id != job.id) return nullptr;
+  return {{"phase", running->phase},          {"step", running->step},
+          {"num_steps", running->num_steps},  {"elapsed_s", running->elapsed_s},
+          {"eta_s", running->eta_s},          {"preview_step", running->preview_step},
+          {"memory", ToJson(running->memory)}};
+}
+
 Json JobJson(JobService& jobs, const JobRow& job) {
   Json position;
   if (job.state == JobState::kQueued) {
@@ -41,7 +54,9 @@ Json JobJson(JobService& jobs, const JobRow& job) {
           {"error", job.error.empty() ? Json() : Json(job.error)},
           {"error_code", job.error_code.empty() ? Json() : Json(job.error_code)},
           {"num_deaths", job.num_deaths},
+          {"progress", ProgressJson(jobs, job)},
           {"images", PicturesJson(job)},
+          {"interrupted", job.record.is_object() && job.record.value("interrupted", false)},
           {"job", job.job},
           {"plan", job.plan},
           {"measured", measured}};
@@ -81,6 +96,13 @@ Field JobField() {
               "sampler, scheduler, rng, precision, cfg, guidance, eta, files; what is "
               "left out is the model's",
           .is_required = true};
+}
+Field PriorityField() {
+  return {.name = "priority",
+          .type = FieldType::kInteger,
+          .description = "higher first; 0 unless given",
+          .minimum = -1000,
+          .maximum = 1000};
 }
 Field InferenceMemoryField() {
   return {.name = "forge_inference_memory",
@@ -130,12 +152,7 @@ void AddSubmit(Router& router, const ApiPtr& api) {
               });
   route.body = Schema{.name = "SubmitRequest",
                       .fields = {JobField(),
-                                 {.name = "priority",
-                                  .type = FieldType::kInteger,
-                                  .description = "higher first",
-                                  .default_value = 0,
-                                  .minimum = -1000,
-                                  .maximum = 1000},
+                                 PriorityField(),
                                  {.name = "idempotency_key",
                                   .type = FieldType::kString,
                                   .description = "or the header Idempotency-Key",
@@ -203,6 +220,35 @@ void AddJobs(Router& router, const ApiPtr& api) {
                        responder->Send(JsonResponse(
                            {{"id", id}, {"removed", is_ended}, {"cancelled", !is_ended}}));
                      }));
+  Route move =
+      RouteOf("PATCH", "jobs/{id}", "Moves a queued job; 409 when it is not queued",
+              [api](const Request& request, const Json& body, const ResponderPtr& responder) {
+                const std::string& id = request.params.at("id");
+                JobMove move;
+                if (body.contains("priority")) move.priority = body["priority"].get<int>();
+                if (body.contains("position")) move.position = body["position"].get<int>();
+                if (!move.priority && !move.position) {
+                  return responder->Send(
+                      ErrorResponse(InvalidArgument("body: expected a priority or a position")));
+                }
+                const Status status = api->jobs.Move(id, move);
+                if (status.code() == StatusCode::kInvalidArgument) {
+                  return responder->Send(PlainErrorResponse(409, status.message()));
+                }
+                if (!status.ok()) return responder->Send(ErrorResponse(status));
+                const Result<JobRow> job = api->jobs.Get(id);
+                responder->Send(job.ok() ? JsonResponse(JobJson(api->jobs, *job))
+                                         : ErrorResponse(job.status()));
+              });
+  move.body = Schema{.name = "MoveRequest",
+                     .fields = {PriorityField(),
+                                {.name = "position",
+                                 .type = FieldType::kInteger,
+                                 .description = "jobs before it; 0: next",
+                                 .minimum = 0,
+                                 .maximum = 1 << 30}},
+                     .is_lenient = false};
+  router.Add(std::move(move));
   Route picture = RouteOf(
       "GET", "jobs/{id}/images/{n}", "A picture of a job, as PNG",
       [api](const Request& request, const Json&, const ResponderPtr& responder) {
@@ -235,6 +281,41 @@ void AddEvents(Router& router, const ApiPtr& api) {
     route->changes_state = false;
     router.Add(std::move(*route));
   }
+}
+
+// The list, with the names by which jobs call the files, and those of files of the same content.
+Result<Json> Models(const ApiPtr& api) {
+  INGOT_ASSIGN_OR_RETURN(Json answer, api->jobs.Ask("models", Json::object()));
+  std::map<std::string, std::vector<std::string>> names;  // by hash
+  std::vector<ModelFileInfo> files;
+  for (const Json& file : answer["models"]) {
+    files.push_back(FileInfoOf(file, api->serve.models_dir.string()));
+    if (!files.back().sha256.empty()) names[files.back().sha256].push_back(files.back().name);
+  }
+  for (size_t i = 0; i < files.size(); ++i) {
+    Json& file = answer["models"][i];
+    file["name"] = files[i].name;
+    file["title"] = files[i].title;
+    file["duplicates"] = Json::array();
+    for (const std::string& name : names[files[i].sha256]) {
+      if (name != files[i].name) file["duplicates"].push_back(name);
+    }
+  }
+  return answer;
+}
+
+// All files of one content.
+Result<Json> FilesOf(const ApiPtr& api, const std::string& sha256) {
+  INGOT_ASSIGN_OR_RETURN(const Json answer, Models(api));
+  Json files = Json::array();
+  for (const Json& file : answer["models"]) {
+    if (file.value("sha256", Json()) == sha256) files.push_back(file);
+  }
+  if (files.empty()) {
+    return NotFound("file: expected the SHA-256 of a file of the models folder, found '{}'",
+                    sha256.substr(0, 80));
+  }
+  return Json{{"sha256", sha256}, {"files", files}};
 }
 
 void AddQuestions(Router& router, const ApiPtr& api) {
@@ -280,16 +361,13 @@ void AddQuestions(Router& router, const ApiPtr& api) {
                   {.name = "model", .type = FieldType::kString}},
        .is_lenient = false});
   AddGet(router, "models", "Files of the models folder, what they hold and what lacks",
-         [api](const Request&) { return api->jobs.Ask("models", Json::object()); });
-}
-
-Json MemoryJson(const ServiceState& state) {
-  return {{"memory_bytes", state.memory_bytes},
-          {"limited_by", state.memory_limited_by},
-          {"server_share_bytes", state.server_share_bytes},
-          {"server_rss_bytes", state.server_rss_bytes},
-          {"worker_rss_bytes", state.worker_rss_bytes},
-          {"planner_rss_bytes", state.planner_rss_bytes}};
+         [api](const Request&) { return Models(api); });
+  AddGet(router, "files/{sha256}", "The files of the models folder that have this content",
+         [api](const Request& request) { return FilesOf(api, request.params.at("sha256")); });
+  Route choices = GetRoute("/ingot/v1/choices", "What the fields of a job may be", kTag,
+                           [](const Request&) -> Result<Json> { return JobChoices(); });
+  choices.may_block = false;
+  router.Add(std::move(choices));
 }
 
 void AddMemory(Router& router, const ApiPtr& api) {

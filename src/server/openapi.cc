@@ -93,7 +93,9 @@ Response Page(std::string_view text, const char* type) {
 
 Json OpenApi(const Router& router, bool has_auth) {
   std::vector<const Route*> routes;
-  for (const Route& route : router.routes()) routes.push_back(&route);
+  for (const Route& route : router.routes()) {
+    if (route.tag != "page") routes.push_back(&route);  // files are no API
+  }
   std::stable_sort(routes.begin(), routes.end(),
                    [](const Route* a, const Route* b) { return a->pattern < b->pattern; });
   Json paths = Json::object();

@@ -7,17 +7,6 @@ namespace {
 
 constexpr double kDeadWorkerS = 30;  // a restart takes a second; several are tried
 
-constexpr std::string_view kRootPage = R"html(<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><title>Ingot</title><link rel="stylesheet" href="/docs/page.css"></head>
-<body>
-<h1>Ingot</h1>
-<p>The API of AUTOMATIC1111 and Forge is at <code>/sdapi/v1</code>, that of OpenAI at
-<code>/v1</code>; all routes are in <a href="/docs">/docs</a>.</p>
-</body>
-</html>
-)html";
-
 Response Health(JobService& jobs, const Metrics& metrics) {
   const ServiceState state = jobs.State();
   const double dead_s = metrics.WorkerDeadFor(std::chrono::steady_clock::now());
@@ -59,18 +48,6 @@ void AddOperationsRoutes(Router& router, JobService& jobs, const ServeOptions& o
                                  .body = metrics.Text(jobs.State(), counts())});
               }});
   AddDocumentationRoutes(router, !options.api_auth.empty());
-  if (router.Find("GET", "/").route == nullptr) {
-    router.Add({.method = "GET",
-                .pattern = "/",
-                .summary = "Where to look",
-                .tag = "operations",
-                .handler =
-                    [](const Request&, const Json&, const ResponderPtr& responder) {
-                      responder->Send({.content_type = "text/html; charset=utf-8",
-                                       .body = std::string(kRootPage)});
-                    },
-                .may_block = false});
-  }
 }
 
 }  // namespace ingot::server

@@ -110,14 +110,13 @@ Result<Json> PendingTasks(JobService& jobs) {
 }
 
 // What is asked of gradio's page by clients that look whether it is there: aiyabot, Photoshop.
-void AddPageRoutes(Router& router) {
+void AddGradioRoutes(Router& router) {
   const auto add = [&](const char* pattern, const char* summary, Json answer) {
     Route route = GetRoute(pattern, summary, kTag,
                            [answer](const Request&) -> Result<Json> { return answer; });
     route.may_block = false;
     router.Add(std::move(route));
   };
-  add("/", "Who is there", {{"name", "ingot"}, {"version", INGOT_VERSION}, {"docs", "/docs"}});
   add("/user", "No user: the page has no login", Json::object());
   add("/config", "Of gradio's page, what aiyabot reads",
       {{"version", "4.40.0"},
@@ -160,7 +159,7 @@ void AddProgressRoutes(Router& router, const ApiPtr& api) {
                       [api](const Request&) { return PendingTasks(api->jobs); }));
   router.Add(GetRoute("/internal/ping", "Alive", kTag,
                       [](const Request&) -> Result<Json> { return Json::object(); }));
-  AddPageRoutes(router);
+  AddGradioRoutes(router);
 }
 
 }  // namespace ingot::server

@@ -27,9 +27,11 @@ Status ServeJobs(const ServeOptions& options, JobService& jobs, std::stop_token 
   INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Access> access, Access::Create(options));
   RaiseDescriptorLimit();
   Metrics metrics;
+  LogTail log;
   Router router;
   HttpServer* listener = nullptr;
   AddApiRoutes(router, jobs, options);
+  AddPageRoutes(router);
   if (add_routes) add_routes(router);
   // Requests may come before Listen has returned.
   std::mutex listener_mutex;
@@ -38,12 +40,22 @@ Status ServeJobs(const ServeOptions& options, JobService& jobs, std::stop_token 
     return listener == nullptr ? HttpCounts() : listener->counts();
   });
 
+  AddStateRoutes(router, jobs, options, log, [&] {
+    const std::lock_guard lock(listener_mutex);
+    return listener == nullptr ? std::string() : listener->url();
+  });
+
+  const auto write = [&](LogLevel level, std::string line) {
+    if (level > options.log_level || line.empty()) return;
+    std::fprintf(stderr, "%s\n", line.c_str());
+    log.Add(std::move(line));
+  };
   const auto observe = [&](const Exchange& exchange) {
     metrics.Count(exchange);
-    if (LevelOf(exchange) <= options.log_level) {
-      std::fprintf(stderr, "%s\n", LogLine(exchange).c_str());
-    }
+    write(LevelOf(exchange), LogLine(exchange));
   };
+  const std::unique_ptr<Subscription> events =
+      jobs.Subscribe("", 0, [&](const JobEvent& event) { write(LevelOf(event), LogLine(event)); });
   INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<HttpServer> server,
                          HttpServer::Listen({.address = options.address,
                                              .port = options.port,
@@ -75,7 +87,8 @@ Status Serve(const ServeOptions& options, std::stop_token stop) {
                                            .worker_binary = options.worker_binary,
                                            .memory_bytes = options.memory_bytes,
                                            .scratch_folder = options.scratch_folder,
-                                           .num_threads = options.num_threads}));
+                                           .num_threads = options.num_threads,
+                                           .sim = options.sim}));
   return ServeJobs(options, *jobs, stop, [](const std::string& url) {
     std::printf("Ingot listens at %s\n", url.c_str());
     std::fflush(stdout);

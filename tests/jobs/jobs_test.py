@@ -190,6 +190,7 @@ class Cancelled(JobsTest):
         queued = host.submit(prompt="fine")["id"]
         self.assertEqual(host("cancel", id=queued), {})
         self.assertEqual(host("get", id=queued)["state"], "cancelled")
+        host.until(lambda: host("state"), lambda state: state["running"] == deaf)
         self.assertTrue(host("interrupt"))
         host.wait(deaf)
         self.assertEqual(host("cancel", id=deaf), {})
@@ -262,6 +263,11 @@ class Deaths(JobsTest):
         row = host.wait(host.submit(prompt="tire")["id"])
         self.assertEqual((row["state"], row["num_deaths"]), ("done", 1))
         self.assertEqual(row["record"]["shrunk_bytes"], 300 << 20)
+
+    def test_a_step_that_outlasts_the_watchdog_is_no_silence_while_its_ops_end(self):
+        host = self.host(8 << 30, 0.5, worker=MORTAL)
+        row = host.wait(host.submit(prompt="slow")["id"])
+        self.assertEqual((row["state"], row["num_deaths"]), ("done", 0))
 
     def test_a_silent_worker_is_killed_by_the_watchdog(self):
         host = self.host(8 << 30, 0.5, worker=MORTAL)

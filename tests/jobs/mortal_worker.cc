@@ -1,6 +1,7 @@
 // A worker that is told by the prompt how to fare: speaks the protocol, makes no picture.
 //
-// "abort": SIGABRT. "hang": silence. "deaf": progress for ever, cancel is not heard. "tire": dies
+// "abort": SIGABRT. "hang": no op ends, though it tells its memory. "slow": two seconds without a
+// step, in which ops end. "deaf": progress for ever, cancel is not heard. "tire": dies
 // unless its budget was made smaller. Else: done at once.
 #include <unistd.h>
 
@@ -24,7 +25,10 @@ Json AnswerOf(const Json& argument) {
 void Fare(MessageStream& stream, const Json& run) {
   const std::string id = TextOf(run, "id"), prompt = TextOf(run["job"], "prompt");
   if (prompt == "abort") std::abort();
-  if (prompt == "hang") std::this_thread::sleep_for(std::chrono::hours(1));
+  for (int i = 0; prompt == "hang" || (prompt == "slow" && i < 40); ++i) {
+    (void)stream.Send({{"type", "memory"}, {"id", id}, {"num_ops", prompt == "slow" ? i : 1}});
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
   if (prompt == "tire" && !run.contains("shrunk_bytes")) std::_Exit(3);
   while (prompt == "deaf") {
     (void)stream.Send(
