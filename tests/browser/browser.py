@@ -53,7 +53,7 @@ class Complaints:
         self._host = host
         context.on("request", self._hear_request)
         for end in ("requestfinished", "requestfailed"):
-            context.on(end, self.in_flight.discard)
+            context.on(end, lambda request: self.in_flight.discard(request))
         context.on("console", self._hear_console)
         context.on("weberror", lambda error: self.found.append(f"page error: {error.error}"))
         context.add_init_script(
