@@ -8,9 +8,8 @@
 #include <vector>
 
 namespace ingot {
-namespace {
 
-class Digest {
+class FileSha256::Digest {
  public:
   Digest() : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
     INGOT_CHECK(EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1);
@@ -30,17 +29,15 @@ class Digest {
   std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
 };
 
-}  // namespace
-
 std::string Sha256(std::span<const std::byte> bytes) {
-  Digest digest;
+  FileSha256::Digest digest;
   digest.Update(bytes);
   return digest.Hex();
 }
 
 Result<std::string> Sha256OfFile(const File& file, std::stop_token stop) {
   constexpr uint64_t kPieceBytes = 1 << 20;
-  Digest digest;
+  FileSha256::Digest digest;
   std::vector<std::byte> piece(std::min(kPieceBytes, file.size_bytes()));
   for (uint64_t offset = 0; offset < file.size_bytes(); offset += kPieceBytes) {
     if (stop.stop_requested()) return Cancelled("cancelled by the caller");
@@ -49,6 +46,28 @@ Result<std::string> Sha256OfFile(const File& file, std::stop_token stop) {
     digest.Update(bytes);
   }
   return digest.Hex();
+}
+
+FileSha256::FileSha256(std::shared_ptr<const File> file)
+    : file_(std::move(file)), digest_(std::make_unique<Digest>()) {}
+FileSha256::~FileSha256() = default;
+
+Result<std::optional<std::string>> FileSha256::Continue(std::chrono::milliseconds time) {
+  constexpr uint64_t kPieceBytes = 256 << 10;
+  const auto end = std::chrono::steady_clock::now() + time;
+  std::vector<std::byte> piece(std::min(kPieceBytes, file_->size_bytes() - offset_));
+  while (offset_ < file_->size_bytes()) {
+    const auto bytes =
+        std::span(piece).first(std::min<uint64_t>(piece.size(), file_->size_bytes() - offset_));
+    INGOT_RETURN_IF_ERROR(file_->ReadAndDrop(offset_, bytes));
+    digest_->Update(bytes);
+    offset_ += bytes.size();
+    if (offset_ < file_->size_bytes() && std::chrono::steady_clock::now() >= end) {
+      return std::optional<std::string>();
+    }
+  }
+  INGOT_RETURN_IF_ERROR(file_->CheckUnchanged());
+  return std::optional(digest_->Hex());
 }
 
 std::optional<std::string> RememberedSha256(const File& file,
@@ -62,16 +81,20 @@ std::optional<std::string> RememberedSha256(const File& file,
   return *cached;
 }
 
+void RememberSha256(const File& file, const std::filesystem::path& cache_folder,
+                    const std::string& sha256) {
+  std::error_code ignored;
+  std::filesystem::create_directories(cache_folder, ignored);
+  if (const auto out = AtomicFile::Create(cache_folder / file.identity()); out.ok()) {
+    if ((*out)->Write(std::as_bytes(std::span(sha256))).ok()) static_cast<void>((*out)->Commit());
+  }
+}
+
 Result<std::string> CachedSha256OfFile(const File& file, const std::filesystem::path& cache_folder,
                                        std::stop_token stop) {
   if (std::optional<std::string> known = RememberedSha256(file, cache_folder)) return *known;
-  const std::filesystem::path entry = cache_folder / file.identity();
   INGOT_ASSIGN_OR_RETURN(const std::string hash, Sha256OfFile(file, stop));
-  std::error_code ignored;
-  std::filesystem::create_directories(cache_folder, ignored);
-  if (const auto out = AtomicFile::Create(entry); out.ok()) {
-    if ((*out)->Write(std::as_bytes(std::span(hash))).ok()) static_cast<void>((*out)->Commit());
-  }
+  RememberSha256(file, cache_folder, hash);
   return hash;
 }
 

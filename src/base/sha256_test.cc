@@ -38,5 +38,22 @@ TEST(CachedSha256, RemembersAVersionOfAFileAndHashesTheNext) {
   fs::remove_all(folder);
 }
 
+TEST(FileSha256, PiecesGiveTheHashOfTheWhole) {
+  namespace fs = std::filesystem;
+  const fs::path path = fs::path(testing::TempDir()) / "ingot-sha256-pieces";
+  std::string content((1 << 20) + 12345, 'x');
+  std::ofstream(path, std::ios::binary) << content;
+  FileSha256 pieces(*File::Open(path));
+  int num_pieces = 1;
+  Result<std::optional<std::string>> hash = pieces.Continue(std::chrono::milliseconds(0));
+  for (; hash.ok() && !*hash; ++num_pieces) hash = pieces.Continue(std::chrono::milliseconds(0));
+  ASSERT_TRUE(hash.ok()) << hash.status().message();
+  EXPECT_EQ(**hash, Sha256(std::as_bytes(std::span(content))));
+  EXPECT_EQ(num_pieces, 5);
+  std::ofstream(path, std::ios::binary | std::ios::trunc);
+  EXPECT_EQ(**FileSha256(*File::Open(path)).Continue(std::chrono::milliseconds(0)), Sha256({}));
+  fs::remove(path);
+}
+
 }  // namespace
 }  // namespace ingot

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "cli/device_flags.h"
 
 namespace ingot {
 
@@ -19,9 +20,8 @@ struct JobFlags {
   std::optional<uint64_t> seed;
   std::string sampler, scheduler, rng, precision;
   std::optional<double> cfg, guidance;
-  std::string memory, vram;    // "2GiB"
-  std::string device;          // "cpu", "sim"
-  std::optional<double> link;  // GB/s of the simulated device
+  std::string memory;  // "2GiB"
+  DeviceFlags device;
   std::optional<int> threads;
   std::string output, scratch, trace;
   bool json = false;
@@ -32,6 +32,7 @@ struct ServeFlags {
   std::string listen;  // empty: loopback
   int port = 7860;
   std::string models_dir, data_dir = "data", scratch, memory;
+  DeviceFlags device;
   std::optional<int> threads;
   std::string api_auth, cors_allow_origins, allowed_hosts;  // lists by commas
   bool is_insecure = false;

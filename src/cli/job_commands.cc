@@ -59,31 +59,15 @@ Result<BudgetFlags> ParseBudget(const JobFlags& flags) {
   if (!flags.memory.empty()) {
     INGOT_ASSIGN_OR_RETURN(budget.memory_bytes, ParseByteSize(flags.memory));
   }
-  if (!flags.vram.empty()) {
-    if (flags.device != "sim") {
-      return InvalidArgument("--vram: expected with --device sim, found without");
-    }
-    INGOT_ASSIGN_OR_RETURN(budget.vram_bytes, ParseByteSize(flags.vram));
-  }
+  INGOT_ASSIGN_OR_RETURN(const std::optional<SimOptions> sim, ParseDevice(flags.device));
+  if (sim) budget.vram_bytes = sim->vram_bytes;
   return budget;
 }
 
 Result<Engine> OpenEngine(const JobFlags& flags) {
   INGOT_ASSIGN_OR_RETURN(const size_t num_threads, NumThreads(flags.threads));
   EngineOptions options = {.num_threads = num_threads};
-  if (flags.device == "sim") {
-    INGOT_ASSIGN_OR_RETURN(const BudgetFlags budget, ParseBudget(flags));
-    constexpr int64_t kDefaultVramBytes = int64_t{8} << 30;
-    options.sim = {.vram_bytes = budget.vram_bytes.value_or(kDefaultVramBytes)};
-    if (flags.link) options.sim->link_bytes_per_s = *flags.link * 1e9;
-    if (options.sim->link_bytes_per_s <= 0) {
-      return InvalidArgument("--link: expected GB/s above 0, found {}", *flags.link);
-    }
-  } else if (flags.device != "cpu" && !flags.device.empty()) {
-    return InvalidArgument("--device: expected cpu or sim, found '{}'", flags.device);
-  } else if (flags.link) {
-    return InvalidArgument("--link: expected with --device sim, found without");
-  }
+  INGOT_ASSIGN_OR_RETURN(options.sim, ParseDevice(flags.device));
   return Engine::Open(options);
 }
 

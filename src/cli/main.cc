@@ -45,6 +45,12 @@ std::string CheckSeed(const std::string& text) {
   return "expected a whole number from 0 to 18446744073709551615, found '" + text + "'";
 }
 
+void AddDeviceFlags(CLI::App& app, DeviceFlags& flags) {
+  app.add_option("--device", flags.device, "cpu, or sim: a GPU simulated on it (cpu)");
+  app.add_option("--vram", flags.vram, "Memory of the simulated GPU, such as 4GiB (8GiB)");
+  app.add_option("--link", flags.link, "Its link in GB/s (25)");
+}
+
 void AddJobFlags(CLI::App& app, JobFlags& flags) {
   app.add_option("--negative", flags.negative, "What the picture should not show (needs --cfg)");
   app.add_option("--model", flags.model, "Name of a diffusion model in the models folder");
@@ -63,9 +69,7 @@ void AddJobFlags(CLI::App& app, JobFlags& flags) {
   app.add_option("--guidance", flags.guidance, "Distilled guidance of Flux dev (3.5)");
   app.add_option("--rng", flags.rng, "Noise source: cpu or nv");
   app.add_option("--memory", flags.memory, "Most memory to use, such as 8GiB");
-  app.add_option("--device", flags.device, "cpu, or sim: a GPU simulated on it (cpu)");
-  app.add_option("--vram", flags.vram, "Memory of the simulated GPU, such as 4GiB (8GiB)");
-  app.add_option("--link", flags.link, "Its link in GB/s (25)");
+  AddDeviceFlags(app, flags.device);
   app.add_option("--scratch", flags.scratch, "Folder on a disk for large activations (/var/tmp)");
   app.add_option("--precision", flags.precision, "fast, default or exact (f32 throughout)");
   app.add_option("--threads", flags.threads, "Threads (all processors)");
@@ -111,6 +115,7 @@ void AddServeFlags(CLI::App& app, ServeFlags& flags) {
   app.add_option("--data-dir", flags.data_dir, "Queue, history and pictures")
       ->capture_default_str();
   app.add_option("--memory", flags.memory, "Most memory of server and workers, such as 8GiB");
+  AddDeviceFlags(app, flags.device);
   app.add_option("--scratch", flags.scratch, "Folder on a disk for large activations (/var/tmp)");
   app.add_option("--threads", flags.threads, "Threads of the engine (all processors)");
   app.add_option("--api-auth", flags.api_auth, "USER:PASSWORD[,USER2:PASSWORD2] of every route");

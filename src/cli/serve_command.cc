@@ -50,6 +50,7 @@ Status ServeCommand(const ServeFlags& flags, std::stop_token stop) {
   };
   INGOT_ASSIGN_OR_RETURN(options.log_level, ParseLogLevel(flags.log_level));
   INGOT_ASSIGN_OR_RETURN(options.num_threads, NumThreads(flags.threads));
+  INGOT_ASSIGN_OR_RETURN(options.sim, ParseDevice(flags.device));
   if (!flags.memory.empty()) {
     INGOT_ASSIGN_OR_RETURN(options.memory_bytes, ParseByteSize(flags.memory));
   }

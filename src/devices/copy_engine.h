@@ -29,7 +29,8 @@ class CopyEngine {
   // What Device::Allocate would still give, read live.
   virtual int64_t FreeBytes() const = 0;
 
-  // The most that has been in use since ResetPeak.
+  // What is in use; and the most that has been since ResetPeak.
+  virtual int64_t UsedBytes() const = 0;
   virtual int64_t PeakBytes() const = 0;
   virtual void ResetPeak() = 0;
 

@@ -49,6 +49,7 @@ class FakeDevice final : public Device, public CopyEngine {
   }
 
   int64_t FreeBytes() const override { return options_.capacity_bytes - in_use_bytes_; }
+  int64_t UsedBytes() const override { return in_use_bytes_; }
   int64_t PeakBytes() const override { return in_use_bytes_; }
   void ResetPeak() override {}
   double LinkBytesPerSecond() const override { return options_.link_bytes_per_s; }

@@ -86,6 +86,16 @@ void Engine::Forget() {
   ::malloc_trim(0);
 }
 
+MemoryInUse Engine::ReadMemoryInUse() const {
+  const CopyEngine* copies = std::as_const(*device_).copy_engine();
+  MemoryInUse memory{.vram_bytes = copies != nullptr ? copies->UsedBytes() : 0};
+  // Where the kernel does not tell: 0.
+  if (const Result<ProcessMemory> process = ReadProcessMemory(); process.ok()) {
+    memory.ram_bytes = process->resident_bytes - memory.vram_bytes;
+  }
+  return memory;
+}
+
 Result<FluxPipeline> Engine::Prepare(const Job& job, const BudgetFlags& flags,
                                      std::vector<JobChange>* changes) const {
   INGOT_ASSIGN_OR_RETURN(const Budget budget, ReadBudget(flags));
@@ -166,6 +176,7 @@ Result<JobResult> Engine::RunJob(const Job& job, const RunOptions& options) {
   if (copies != nullptr) copies->ResetPeak();
   INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, Prepare(job, options.budget));
   INGOT_RETURN_IF_ERROR(CheckScratch(pipeline.plan(), options.scratch_folder));
+  if (options.on_plan) options.on_plan(pipeline.plan());
 
   // "Model hash" needs the whole file: read beside the work the first time, at 1.5 GB/s and more
   // where the processor has SHA instructions.
@@ -180,19 +191,22 @@ Result<JobResult> Engine::RunJob(const Job& job, const RunOptions& options) {
                                         .scratch_folder = options.scratch_folder,
                                         .embeddings = embeddings ? &*embeddings : nullptr,
                                         .kept = kept_.get(),
+                                        .counters = options.counters,
                                         .progress = options.progress,
-                                        .stop = options.stop});
+                                        .stop = options.stop,
+                                        .interrupt = options.interrupt});
   if (!record.ok()) {
     stop_hashing.request_stop();
     return record.status();
   }
 
   JobResult result{.record = *std::move(record), .images = {}};
+  result.is_interrupted = result.record.pictures.size() < options.paths.size();
   if (options.progress) options.progress({.phase = "save"});
   const TracePhase trace(device_->trace(), "save");
   const Stopwatch watch;
   INGOT_ASSIGN_OR_RETURN(const std::string model_hash, hash.get());
-  for (size_t i = 0; i < options.paths.size(); ++i) {
+  for (size_t i = 0; i < result.record.pictures.size(); ++i) {
     const Picture& picture = result.record.pictures[i];
     INGOT_ASSIGN_OR_RETURN(
         SavedPicture saved,

@@ -27,6 +27,7 @@
 #include "pipeline/job.h"
 #include "pipeline/record.h"
 #include "runtime/kept_memory.h"
+#include "runtime/run_counters.h"
 
 namespace ingot {
 
@@ -56,8 +57,11 @@ struct RunOptions {
   // Where to write what each thread did when (engine/trace_file.h), whether the job ends well or
   // not; empty: nowhere. The trace itself counts as fixed bytes of the plan.
   std::filesystem::path trace_path = {};
+  std::function<void(const Plan&)> on_plan = {};  // once, before any tensor is read
   ProgressCallback progress = {};
+  RunCounters* counters = nullptr;
   std::stop_token stop = {};
+  std::stop_token interrupt = {};  // ends the batch with what is sampled; with nothing: kCancelled
 };
 
 struct SavedPicture {
@@ -69,11 +73,18 @@ struct SavedPicture {
 
 struct JobResult {
   Record record;
-  std::vector<SavedPicture> images;
+  std::vector<SavedPicture> images;  // fewer than the batch where it was interrupted
+  bool is_interrupted = false;
   // Of the process during the job, as the kernel reports it, without the memory of a simulated
   // device; and on the device.
   int64_t measured_peak_bytes = 0;
   int64_t measured_peak_vram_bytes = 0;
+};
+
+// What is held now.
+struct MemoryInUse {
+  int64_t ram_bytes = 0;   // the process's resident set, without the memory of a simulated device
+  int64_t vram_bytes = 0;  // of the device, if it has memory of its own
 };
 
 class Engine {
@@ -94,6 +105,9 @@ class Engine {
   // Every fault of files, headers and values is found before any work starts;
   // a picture appears under its name whole or not at all.
   Result<JobResult> Run(const Job& job, const RunOptions& options);
+
+  // Also while a job runs, from another thread.
+  MemoryInUse ReadMemoryInUse() const;
 
   // What stayed of earlier jobs, and its end.
   int64_t kept_bytes() const { return kept_ ? kept_->num_bytes() : 0; }

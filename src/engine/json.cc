@@ -222,7 +222,10 @@ Json ToJson(const JobResult& result) {
                       {"sha256", image.sha256},
                       {"infotext", image.infotext}});
   }
-  return {{"images", images}, {"plan", ToJson(result.record.plan)}, {"measured", Measured(result)}};
+  return {{"images", images},
+          {"interrupted", result.is_interrupted},
+          {"plan", ToJson(result.record.plan)},
+          {"measured", Measured(result)}};
 }
 
 }  // namespace ingot

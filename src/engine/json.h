@@ -36,7 +36,7 @@ Json ToJson(const Plan& plan);
 // {"width","height","batch"}]}.
 Json ToJson(const Status& refusal, std::span<const JobChange> changes);
 
-// {"images":[{"path","sha256","infotext"}],"plan":{…},"measured":{…}}
+// {"images":[{"path","seed","sha256","infotext"}],"interrupted","plan":{…},"measured":{…}}
 Json ToJson(const JobResult& result);
 
 }  // namespace ingot

@@ -9,11 +9,11 @@
 namespace ingot {
 namespace {
 
-bool HoldsDiffusion(const ModelFile& model) {
+const Component* FindDiffusion(const ModelFile& model) {
   for (const Component& component : model.components) {
-    if (component.kind == ComponentKind::kFlux) return true;
+    if (component.kind == ComponentKind::kFlux) return &component;
   }
-  return false;
+  return nullptr;
 }
 
 // The hash of a file is known from the first job with it on.
@@ -23,13 +23,28 @@ Json Remembered(const LibraryEntry& entry) {
   return hash ? Json(*hash) : Json(nullptr);
 }
 
-Json SetOf(const std::filesystem::path& models_dir, const std::filesystem::path& diffusion) {
-  const Result<ModelSet> set = ResolveModels({.models_dir = models_dir, .diffusion = diffusion});
-  Json json = {{"diffusion", diffusion.string()},
+// Keys of a job; a guidance of null: the model takes none.
+Json DefaultsJson(const Component& diffusion) {
+  const JobDefaults defaults = DefaultsOf(diffusion);
+  const bool has_guidance = diffusion.As<flux::FluxConfig>().guidance_embed;
+  return {{"width", defaults.width},
+          {"height", defaults.height},
+          {"steps", defaults.steps},
+          {"sampler", defaults.sampler},
+          {"scheduler", defaults.scheduler},
+          {"cfg", defaults.cfg_scale},
+          {"guidance", has_guidance ? Json(defaults.distilled_guidance) : Json()}};
+}
+
+Json SetOf(const std::filesystem::path& models_dir, const LibraryEntry& entry,
+           const Component& diffusion) {
+  const Result<ModelSet> set = ResolveModels({.models_dir = models_dir, .diffusion = entry.path});
+  Json json = {{"diffusion", entry.path.string()},
                {"clip", nullptr},
                {"t5", nullptr},
                {"vae", nullptr},
-               {"missing", nullptr}};
+               {"missing", nullptr},
+               {"defaults", DefaultsJson(diffusion)}};
   if (set.ok()) {
     json["clip"] = set->clip.path();
     json["t5"] = set->t5.path();
@@ -81,13 +96,44 @@ Result<Json> ListModels(const std::filesystem::path& models_dir) {
   Json models = Json::array(), sets = Json::array();
   for (const LibraryEntry& entry : entries) {
     const bool ok = entry.model.ok();
+    std::error_code ignored;
+    const uintmax_t num_bytes = std::filesystem::file_size(entry.path, ignored);
     models.push_back({{"path", entry.path.string()},
+                      {"num_bytes", ignored ? Json() : Json(num_bytes)},
                       {"sha256", Remembered(entry)},
                       {"components", ok ? Components(*entry.model) : Json::array()},
                       {"error", ok ? Json(nullptr) : Json(entry.model.status().message())}});
-    if (ok && HoldsDiffusion(*entry.model)) sets.push_back(SetOf(models_dir, entry.path));
+    const Component* diffusion = ok ? FindDiffusion(*entry.model) : nullptr;
+    if (diffusion != nullptr) sets.push_back(SetOf(models_dir, entry, *diffusion));
   }
   return Json{{"models_dir", models_dir.string()}, {"models", models}, {"sets", sets}};
+}
+
+Json JobChoices() {
+  Json samplers = Json::array(), schedulers = Json::array();
+  for (const Sampler& sampler : Samplers()) {
+    samplers.push_back({{"name", sampler.name},
+                        {"default_eta", sampler.takes_eta ? Json(sampler.default_eta) : Json()}});
+  }
+  for (const Scheduler& scheduler : Schedulers()) {
+    schedulers.push_back({{"name", scheduler.name}, {"label", scheduler.label}});
+  }
+  Json precisions = Json::array();
+  for (Precision precision : {Precision::kFast, Precision::kDefault, Precision::kExact}) {
+    precisions.push_back(Name(precision));
+  }
+  return {{"samplers", samplers},
+          {"schedulers", schedulers},
+          {"rngs", {"cpu", "nv"}},
+          {"precisions", precisions},
+          {"limits",
+           {{"min_side", kJobLimits.min_side},
+            {"max_side", kJobLimits.max_side},
+            {"side_multiple", kJobLimits.side_multiple},
+            {"max_steps", kJobLimits.max_steps},
+            {"max_batch", kJobLimits.max_batch},
+            {"max_cfg", kJobLimits.max_cfg_scale},
+            {"max_guidance", kJobLimits.max_distilled_guidance}}}};
 }
 
 Result<Json> CountTokens(std::string_view prompt, const ModelRequest& models) {

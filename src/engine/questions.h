@@ -18,10 +18,15 @@ Json Inspection(const ModelFile& model);
 // [{"component","summary","num_tensors","num_bytes"}]
 Json Components(const ModelFile& model);
 
-// {"models_dir","models":[{"path","sha256","components":[…],"error"}],
-//  "sets":[{"diffusion","clip","t5","vae","missing"}]}: a set for each file with a diffusion model;
-// "missing" says what lacks, or is null. Headers only.
+// {"models_dir","models":[{"path","num_bytes","sha256","components":[…],"error"}],
+//  "sets":[{"diffusion","clip","t5","vae","missing","defaults"}]}: a set for each file with a
+// diffusion model; "missing" says what lacks, or is null; "defaults" has keys of a job. Headers
+// only.
 Result<Json> ListModels(const std::filesystem::path& models_dir);
+
+// What the fields of a job may be, whatever the model:
+// {"samplers","schedulers","rngs","precisions", "limits"}.
+Json JobChoices();
 
 // {"clip","t5"}: tokens of the text without begin, end and padding.
 Result<Json> CountTokens(std::string_view prompt, const ModelRequest& models);

@@ -44,10 +44,22 @@ void EventLog::Add(std::string_view job_id, std::string_view type, Json data) {
         return other->type == "preview" && other->job_id == job_id;
       });
     }
+    const auto is_memory = [](const auto& other) { return other->type == "memory"; };
+    if (type == "memory" && std::ranges::count_if(events_, is_memory) >= kMaxMemoryEvents) {
+      events_.erase(std::ranges::find_if(events_, is_memory));
+    }
     events_.push_back(std::make_shared<const JobEvent>(std::move(event)));
     if (events_.size() > kMaxEvents) events_.pop_front();
   }
   changed_.notify_all();
+}
+
+std::vector<JobEvent> EventLog::Past(std::string_view job_id, uint64_t last_event_id) {
+  Listener listener{.job_id = std::string(job_id), .last_id = last_event_id};
+  std::vector<JobEvent> past;
+  const std::lock_guard lock(mutex_);
+  while (const auto event = Next(listener)) past.push_back(*event);
+  return past;
 }
 
 std::unique_ptr<Subscription> EventLog::Subscribe(std::string_view job_id, uint64_t last_event_id,

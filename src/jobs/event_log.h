@@ -10,14 +10,16 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <vector>
 
 #include "jobs/job_service.h"
 
 namespace ingot {
 
-// All events of some jobs with a few hundred steps each; previews are large, and only the newest of
-// a job is kept.
+// All events of some jobs with a few hundred steps each. Previews are large: only the newest of a
+// job is kept. Those of memory are many: five minutes of them are kept.
 inline constexpr size_t kMaxEvents = 4096;
+inline constexpr int64_t kMaxMemoryEvents = 600;
 
 // Thread-safe. Sinks are called from one thread of the log: a slow one delays other sinks, one that
 // throws loses that event; who adds never waits for either.
@@ -29,6 +31,8 @@ class EventLog {
   EventLog& operator=(const EventLog&) = delete;
 
   void Add(std::string_view job_id, std::string_view type, Json data);
+  // What Subscribe would tell of the past.
+  std::vector<JobEvent> Past(std::string_view job_id, uint64_t last_event_id);
   std::unique_ptr<Subscription> Subscribe(std::string_view job_id, uint64_t last_event_id,
                                           EventSink sink);
 

@@ -87,6 +87,22 @@ TEST(EventLog, OfPreviewsTheNewestOfEachJobIsKept) {
   EXPECT_EQ(events[0].data["step"], 3);
 }
 
+TEST(EventLog, OfMemoryTheLastMinutesAreKeptAndPushNothingElseOut) {
+  EventLog log;
+  log.Add("a", "started", Json::object());
+  for (int i = 0; i < 2 * static_cast<int>(kMaxEvents); ++i) log.Add("a", "memory", {{"i", i}});
+  log.Add("a", "done", Json::object());
+  Heard heard;
+  const auto subscription = log.Subscribe("a", 0, heard.sink());
+  const size_t num_kept = static_cast<size_t>(kMaxMemoryEvents) + 2;
+  const std::vector<JobEvent> events = heard.Wait(num_kept);
+  EXPECT_EQ(log.Past("a", 0).size(), num_kept);
+  EXPECT_EQ(log.Past("a", events[num_kept - 2].id).size(), 1u);
+  ASSERT_EQ(events.size(), num_kept);
+  EXPECT_EQ(events[0].type, "started");
+  EXPECT_EQ(events[num_kept - 2].data["i"], 2 * static_cast<int>(kMaxEvents) - 1);
+}
+
 TEST(EventLog, ASinkThatThrowsDisturbsNobody) {
   EventLog log;
   Heard heard;

@@ -76,7 +76,7 @@ class JobQueue {
   virtual Result<int> Position(std::string_view id) = 0;
   virtual Result<int> CountQueued() = 0;
   // kInvalidArgument unless queued, or ended.
-  virtual Status Reprioritise(std::string_view id, int priority) = 0;
+  virtual Status Move(std::string_view id, const JobMove& move) = 0;
   // Hides an ended job from all but Restore and Purge; its idempotency key is free again. The row.
   virtual Result<JobRow> Remove(std::string_view id) = 0;
   // Brings a removed job back; of one that is there nothing. kNotFound when it was purged.

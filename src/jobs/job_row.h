@@ -39,6 +39,14 @@ struct JobRow {
   int num_images = 0;                              // done: of its pictures
 };
 
+// Of a queued job: where it shall stand.
+struct JobMove {
+  std::optional<int> priority;
+  // So many jobs stand before it; the last place where they are fewer. Where its priority would not
+  // let it stand there it takes that of the one before or behind it.
+  std::optional<int> position;
+};
+
 struct JobFilter {
   std::optional<JobState> state;
   std::string client, search;          // in prompts; empty: all

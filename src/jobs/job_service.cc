@@ -17,6 +17,7 @@
 #include "base/base64.h"
 #include "base/system_memory.h"
 #include "jobs/event_log.h"
+#include "jobs/model_hasher.h"
 #include "jobs/picture_paths.h"
 #include "jobs/planner.h"
 #include "jobs/removed_jobs.h"
@@ -103,8 +104,9 @@ struct Run {
   QueuedJob job;
   double started = 0;
   Clock::time_point clock_started, phase_started, last_sign, renewed;
+  int64_t num_ops = 0;
   RunningJob shown;
-  bool cancel_wanted = false;
+  bool cancel_wanted = false, interrupt_wanted = false, interrupt_sent = false;
   std::optional<Clock::time_point> cancel_sent;
   std::optional<Outcome> outcome;  // set: only the queue has yet to take it
   Clock::time_point settle_after;
@@ -116,6 +118,7 @@ class Service final : public JobService {
       : options_(std::move(options)), memory_bytes_(options_.memory_bytes) {}
 
   ~Service() override {
+    hasher_.reset();  // asks the planner
     if (runner_) runner_->Stop();
   }
 
@@ -142,7 +145,11 @@ class Service final : public JobService {
   }
 
   Result<Json> Ask(std::string_view question, const Json& argument) override {
-    if (question != "plan") return planner_->Ask(question, argument);
+    if (question != "plan") {
+      Result<Json> answer = planner_->Ask(question, argument);
+      if (question == "models" && answer.ok()) hasher_->Hear(*answer);
+      return answer;
+    }
     const std::optional<int64_t> given = NumberOf(argument, "memory_bytes");
     INGOT_RETURN_IF_ERROR(CheckMemory(given));
     const UsableMemory memory = Memory();
@@ -183,7 +190,12 @@ class Service final : public JobService {
     return row;
   }
 
-  Result<JobRow> Get(std::string_view id) override { return queue_->Get(id); }
+  Result<JobRow> Get(std::string_view id) override {
+    INGOT_ASSIGN_OR_RETURN(JobRow row, queue_->Get(id));
+    const std::lock_guard lock(mutex_);
+    if (run_ && run_->job.row.id == id) row.plan = run_->job.row.plan;
+    return row;
+  }
   Result<JobPage> List(const JobFilter& filter) override { return queue_->List(filter); }
   Result<int> Position(std::string_view id) override { return queue_->Position(id); }
 
@@ -216,13 +228,17 @@ class Service final : public JobService {
   bool Interrupt() override {
     const std::lock_guard lock(mutex_);
     if (!run_) return false;
-    run_->cancel_wanted = true;
+    (HasPictures(*run_) ? run_->interrupt_wanted : run_->cancel_wanted) = true;
     runner_->Wake();
     return true;
   }
 
-  Status Reprioritise(std::string_view id, int priority) override {
-    return queue_->Reprioritise(id, priority);
+  Status Move(std::string_view id, const JobMove& move) override {
+    INGOT_RETURN_IF_ERROR(queue_->Move(id, move));
+    INGOT_ASSIGN_OR_RETURN(const JobRow row, queue_->Get(id));
+    INGOT_ASSIGN_OR_RETURN(const int position, queue_->Position(id));
+    events_.Add(row.id, "moved", {{"priority", row.priority}, {"position", position}});
+    return {};
   }
 
   Status Remove(std::string_view id) override {
@@ -240,6 +256,10 @@ class Service final : public JobService {
   Result<std::string> Thumbnail(std::string_view id, size_t n, int side) override {
     INGOT_ASSIGN_OR_RETURN(const JobRow row, queue_->Get(id));
     return thumbnails_->Get(row, n, side);
+  }
+
+  std::vector<JobEvent> PastEvents(std::string_view job_id, uint64_t last_event_id) override {
+    return events_.Past(job_id, last_event_id);
   }
 
   std::unique_ptr<Subscription> Subscribe(std::string_view job_id, uint64_t last_event_id,
@@ -283,8 +303,8 @@ class Service final : public JobService {
     const UsableMemory memory = Memory();
     // A worker that is not there keeps nothing.
     static_cast<void>(runner_->Send(
-        {{"type", "memory"}, {"memory_bytes", memory.num_bytes - kServerShareBytes}}));
-    events_.Add("", "memory",
+        {{"type", "budget"}, {"memory_bytes", memory.num_bytes - kServerShareBytes}}));
+    events_.Add("", "budget",
                 {{"memory_bytes", memory.num_bytes}, {"limited_by", memory.limited_by}});
     return {};
   }
@@ -300,6 +320,17 @@ class Service final : public JobService {
   }
 
  private:
+  static bool IsUnwanted(const Run& run) { return run.cancel_wanted || run.interrupt_wanted; }
+
+  // Whether one of the batch is sampled: steps count all of its pictures.
+  static bool HasPictures(const Run& run) {
+    const RunningJob& shown = run.shown;
+    if (shown.phase == "decode" || shown.phase == "save") return true;
+    const int64_t batch = NumberOf(run.job.row.job, "batch").value_or(1);
+    return shown.phase == "sampling" && shown.num_steps > 0 &&
+           shown.step * batch >= shown.num_steps;
+  }
+
   static Status CheckMemory(std::optional<int64_t> memory_bytes) {
     if (!memory_bytes || *memory_bytes > kServerShareBytes) return {};
     return InvalidArgument("memory: expected more than the server's own {} bytes, found {}",
@@ -324,25 +355,42 @@ class Service final : public JobService {
             .limited_by = usable->limited_by};
   }
 
-  Json StartMessage(const char* role, size_t num_threads) const {
-    return {{"type", "start"},
-            {"role", role},
-            {"num_threads", num_threads},
-            {"models_dir", options_.models_dir.string()}};
+  Json StartMessage(const char* role) const {
+    Json message = {{"type", "start"},
+                    {"role", role},
+                    {"num_threads", options_.num_threads},
+                    {"models_dir", options_.models_dir.string()}};
+    if (options_.sim) {
+      message["sim"] = {{"vram_bytes", options_.sim->vram_bytes},
+                        {"link_bytes_per_s", options_.sim->link_bytes_per_s}};
+    }
+    return message;
   }
 
   void StartWorkers() {
     // Its plans must be those of the worker: as many threads, of which none has work.
-    planner_ = std::make_unique<Planner>(WorkerSupervisor::Options{
-        options_.worker_binary, StartMessage("questions", options_.num_threads)});
+    const auto kernel_kills = std::make_shared<KernelKills>();
+    planner_ = std::make_unique<Planner>(
+        WorkerSupervisor::Options{options_.worker_binary, StartMessage("questions"), kernel_kills});
     runner_ = std::make_unique<WorkerSupervisor>(
-        WorkerSupervisor::Options{options_.worker_binary,
-                                  StartMessage("jobs", options_.num_threads)},
+        WorkerSupervisor::Options{options_.worker_binary, StartMessage("jobs"), kernel_kills},
         WorkerSupervisor::Callbacks{
             .on_ready = [this] { HearReady(); },
             .on_message = [this](const Json& message) { Hear(message); },
             .on_death = [this](const WorkerDeath& death) { HearDeath(death); },
             .on_turn = [this] { return TakeTurn(); }});
+    hasher_ = std::make_unique<ModelHasher>(ModelHasher::Callbacks{
+        .ask = [this](std::string_view question,
+                      const Json& argument) { return planner_->Ask(question, argument); },
+        .is_idle =
+            [this] {
+              const std::lock_guard lock(mutex_);
+              return !run_;
+            },
+        .on_hash =
+            [this](const std::string& path, const std::string& sha256) {
+              events_.Add("", "hashed", {{"path", path}, {"sha256", sha256}});
+            }});
     started_ = true;
   }
 
@@ -370,9 +418,13 @@ class Service final : public JobService {
     const Clock::time_point now = Clock::now();
     const auto patience = std::chrono::duration_cast<Clock::duration>(
         std::chrono::duration<double>(options_.watchdog_s));
+    const std::string id = run_->job.row.id;
+    if (run_->interrupt_wanted && !run_->interrupt_sent) {
+      run_->interrupt_sent = true;
+      static_cast<void>(runner_->Send({{"type", "interrupt"}, {"id", id}}));  // dead: as good
+    }
     if (run_->cancel_wanted && !run_->cancel_sent) {
       run_->cancel_sent = now;
-      const std::string id = run_->job.row.id;
       static_cast<void>(runner_->Send({{"type", "cancel"}, {"id", id}}));  // dead: as good
     }
     if (run_->cancel_sent && now >= *run_->cancel_sent + kCancelPatience) {
@@ -461,9 +513,13 @@ class Service final : public JobService {
     std::unique_lock lock(mutex_);
     // The last words of a job that was given up are nobody's.
     if (!run_ || run_->outcome || TextOf(message, "id") != run_->job.row.id) return;
-    run_->last_sign = Clock::now();
     const std::string type = TextOf(message, "type");
-    if (type == "progress") {
+    if (type == "memory") return HearMemory(message);
+    run_->last_sign = Clock::now();
+    if (type == "plan") {
+      run_->job.row.plan = message.value("plan", Json());
+      events_.Add(run_->job.row.id, "plan", {{"plan", run_->job.row.plan}});
+    } else if (type == "progress") {
       HearProgress(message);
     } else if (type == "preview") {
       HearPreview(message);
@@ -471,7 +527,7 @@ class Service final : public JobService {
       HearDone(lock, message.value("result", Json::object()));
     } else if (type == "failed") {
       const Status fault = FaultFromJson(message);
-      const bool cancelled = run_->cancel_wanted && fault.code() == StatusCode::kCancelled;
+      const bool cancelled = IsUnwanted(*run_) && fault.code() == StatusCode::kCancelled;
       End(lock, cancelled ? JobState::kCancelled : JobState::kFailed, fault);
     }
   }
@@ -496,6 +552,22 @@ class Service final : public JobService {
                  {"num_steps", shown.num_steps},
                  {"elapsed_s", SecondsSince(run_->clock_started)},
                  {"eta_s", shown.eta_s}});
+  }
+
+  // Told by a thread that computes nothing: a job that hangs has such words too, but no ops.
+  void HearMemory(const Json& message) {
+    const int64_t num_ops = NumberOf(message, "num_ops").value_or(0);
+    if (num_ops > run_->num_ops) run_->last_sign = Clock::now();
+    run_->num_ops = num_ops;
+    JobMemory& memory = run_->shown.memory;
+    memory = {.ram_bytes = NumberOf(message, "ram_bytes").value_or(0),
+              .vram_bytes = NumberOf(message, "vram_bytes").value_or(0),
+              .server_rss_bytes = ReadResidentSet(::getpid()).num_bytes,
+              .streamed_bytes = NumberOf(message, "streamed_bytes").value_or(0),
+              .stalled_s = message.value("stalled_s", 0.0)};
+    Json event = {{"phase", run_->shown.phase}, {"elapsed_s", SecondsSince(run_->clock_started)}};
+    event.update(ToJson(memory));
+    events_.Add(run_->shown.id, "memory", std::move(event));
   }
 
   void HearPreview(const Json& message) {
@@ -549,7 +621,7 @@ class Service final : public JobService {
     std::unique_lock lock(mutex_);
     RemoveUnwanted();
     if (!run_ || run_->outcome) return;
-    if (run_->cancel_wanted) {
+    if (IsUnwanted(*run_)) {
       End(lock, JobState::kCancelled, Status());
       return;
     }
@@ -665,12 +737,21 @@ class Service final : public JobService {
   Clock::time_point claim_after_ = Clock::time_point();
   std::vector<fs::path> unwanted_;
 
-  std::atomic<bool> started_ = false;  // both below are there
+  std::atomic<bool> started_ = false;  // all below are there
   std::unique_ptr<Planner> planner_;
   std::unique_ptr<WorkerSupervisor> runner_;
+  std::unique_ptr<ModelHasher> hasher_;
 };
 
 }  // namespace
+
+Json ToJson(const JobMemory& memory) {
+  return {{"ram_bytes", memory.ram_bytes},
+          {"vram_bytes", memory.vram_bytes},
+          {"server_rss_bytes", memory.server_rss_bytes},
+          {"streamed_bytes", memory.streamed_bytes},
+          {"stalled_s", memory.stalled_s}};
+}
 
 Result<std::unique_ptr<JobService>> JobService::Open(JobServiceOptions options) {
   auto service = std::make_unique<Service>(std::move(options));

@@ -16,7 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // Each brings a file from version i to i + 1 (user_version).
-constexpr std::array<const char*, 2> kMigrations = {R"(
+constexpr std::array<const char*, 3> kMigrations = {R"(
 CREATE TABLE jobs (
   id TEXT PRIMARY KEY NOT NULL,
   state TEXT NOT NULL,
@@ -47,6 +47,12 @@ CREATE TABLE counters (name TEXT PRIMARY KEY NOT NULL, next INTEGER NOT NULL);
 CREATE TABLE small_values (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL);
 )",
                                                     R"(
+ALTER TABLE jobs ADD COLUMN place INTEGER NOT NULL DEFAULT 0;
+UPDATE jobs SET place = rowid;
+DROP INDEX jobs_waiting;
+CREATE INDEX jobs_waiting ON jobs (priority DESC, place) WHERE state = 'queued';
+)",
+                                                    R"(
 ALTER TABLE jobs ADD COLUMN model TEXT NOT NULL DEFAULT '';
 ALTER TABLE jobs ADD COLUMN num_images INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE jobs ADD COLUMN removed REAL NOT NULL DEFAULT 0;
@@ -60,6 +66,9 @@ CREATE INDEX jobs_in_lists ON jobs (id, state, client, model, accepted, num_imag
 // All that a filter looks at, so that a list of many jobs reads no plan and no record: a page of
 // 200 of 10,000, searched and counted, takes 18 ms.
 constexpr const char* kFromLists = " FROM jobs INDEXED BY jobs_in_lists WHERE removed = 0";
+
+// Jobs of one priority run in the order of their places, which differ.
+constexpr const char* kQueueOrder = " ORDER BY priority DESC, place ";
 
 constexpr const char* kRowColumns =
     "id, state, priority, client, job, door_state, plan, record, error, error_code, num_deaths, "
@@ -447,10 +456,11 @@ class SqliteQueue final : public JobQueue {
     const std::lock_guard lock(reader_mutex_);
     INGOT_ASSIGN_OR_RETURN(
         Query query,
-        Query::Make(reader_,
-                    "SELECT count(*) FROM jobs AS other, jobs AS mine WHERE mine.id = ? AND "
-                    "mine.state = 'queued' AND other.state = 'queued' AND (other.priority > "
-                    "mine.priority OR (other.priority = mine.priority AND other.id < mine.id))"));
+        Query::Make(
+            reader_,
+            "SELECT count(*) FROM jobs AS other, jobs AS mine WHERE mine.id = ? AND "
+            "mine.state = 'queued' AND other.state = 'queued' AND (other.priority > "
+            "mine.priority OR (other.priority = mine.priority AND other.place < mine.place))"));
     INGOT_RETURN_IF_ERROR(query.Bind(id).Run());
     return static_cast<int>(query.Int(0));
   }
@@ -463,16 +473,21 @@ class SqliteQueue final : public JobQueue {
     return static_cast<int>(query.Int(0));
   }
 
-  Status Reprioritise(std::string_view id, int priority) override {
+  Status Move(std::string_view id, const JobMove& move) override {
     return Write([&]() -> Status {
       INGOT_ASSIGN_OR_RETURN(const JobRow row, GetIn(writer_, id));
       if (row.state != JobState::kQueued) {
         return InvalidArgument("job {}: expected one that is queued, found it {}", row.id,
                                Name(row.state));
       }
-      INGOT_ASSIGN_OR_RETURN(Query update,
-                             Query::Make(writer_, "UPDATE jobs SET priority = ? WHERE id = ?"));
-      return update.Bind(int64_t{priority}).Bind(id).Run();
+      Place at{.priority = move.priority.value_or(row.priority)};
+      if (move.position) INGOT_RETURN_IF_ERROR(MakeRoom(id, *move.position, at));
+      INGOT_ASSIGN_OR_RETURN(
+          Query update,
+          Query::Make(
+              writer_,
+              "UPDATE jobs SET priority = ?, place = coalesce(nullif(?, 0), place) WHERE id = ?"));
+      return update.Bind(at.priority).Bind(at.place).Bind(id).Run();
     });
   }
 
@@ -632,8 +647,10 @@ class SqliteQueue final : public JobQueue {
         Query::Make(
             writer_,
             "INSERT INTO jobs (id, state, priority, client, idempotency_key, prompt, job, "
-            "door_state, plan, accepted, output_folder, forge_inference_memory, model) VALUES "
-            "(?, 'queued', ?, ?, nullif(?, ''), ?, ?, ?, ?, ?, ?, ?, ?)"));
+            "door_state, plan, accepted, output_folder, forge_inference_memory, model, place) "
+            "VALUES "
+            "(?, 'queued', ?, ?, nullif(?, ''), ?, ?, ?, ?, ?, ?, ?, ?, (SELECT "
+            "coalesce(max(place), 0) + 1 FROM jobs WHERE state IN ('queued', 'running')))"));
     insert.Bind(row.id).Bind(int64_t{row.priority}).Bind(row.client).Bind(job.idempotency_key);
     insert.Bind(row.job.is_object() ? row.job.value("prompt", std::string()) : std::string());
     insert.BindJson(row.job).BindJson(row.door_state).BindJson(row.plan).Bind(row.accepted);
@@ -641,13 +658,49 @@ class SqliteQueue final : public JobQueue {
     return insert.Run();
   }
 
+  struct Place {
+    int64_t priority = 0;
+    int64_t place = 0;  // from 1; 0: the job's own
+  };
+
+  // Finds the place that has `position` queued jobs before it, job `id` aside, and frees it.
+  Status MakeRoom(std::string_view id, int position, Place& at) {
+    std::optional<Place> before, next;
+    {
+      INGOT_ASSIGN_OR_RETURN(
+          Query others, Query::Make(writer_, std::string("SELECT priority, place FROM jobs WHERE "
+                                                         "state = 'queued' AND id <> ?") +
+                                                 kQueueOrder));
+      others.Bind(id);
+      for (int i = 0; i <= position; ++i) {
+        INGOT_ASSIGN_OR_RETURN(const bool found, others.Step());
+        if (!found) break;
+        (i == position ? next : before) = Place{others.Int(0), others.Int(1)};
+      }
+    }
+    if (next) at.priority = std::max(at.priority, next->priority);
+    if (before) at.priority = std::min(at.priority, before->priority);
+    if (before && before->priority == at.priority) {
+      at.place = before->place + 1;
+    } else if (next && next->priority == at.priority) {
+      at.place = next->place;
+    } else {
+      return {};  // no other has this priority
+    }
+    INGOT_ASSIGN_OR_RETURN(Query shift,
+                           Query::Make(writer_,
+                                       "UPDATE jobs SET place = place + 1 WHERE state IN "
+                                       "('queued', 'running') AND place >= ?"));
+    return shift.Bind(at.place).Run();
+  }
+
   Result<std::optional<QueuedJob>> FirstQueued() {
     INGOT_ASSIGN_OR_RETURN(
         Query query,
         Query::Make(writer_, std::string("SELECT ") + kRowColumns +
                                  ", output_folder, forge_inference_memory, memory_bytes, paths "
-                                 "FROM jobs WHERE state = 'queued' "
-                                 "ORDER BY priority DESC, id LIMIT 1"));
+                                 "FROM jobs WHERE state = 'queued'" +
+                                 kQueueOrder + "LIMIT 1"));
     INGOT_ASSIGN_OR_RETURN(const bool found, query.Step());
     if (!found) return std::optional<QueuedJob>();
     QueuedJob job{.row = ReadRow(query)};

@@ -46,6 +46,11 @@ class SqliteQueueTest : public testing::Test {
     EXPECT_TRUE(job.ok()) << job.status().message();
     return *job ? (*job)->row.job["prompt"].get<std::string>() : "";
   }
+  std::string ClaimAll() {
+    std::string all;
+    for (std::string prompt = Claim(); !prompt.empty(); prompt = Claim()) all += prompt + " ";
+    return all;
+  }
   void Execute(const char* sql) {
     sqlite3* other = nullptr;
     ASSERT_EQ(::sqlite3_open(path().c_str(), &other), SQLITE_OK);
@@ -70,13 +75,63 @@ TEST_F(SqliteQueueTest, PositionCountsThoseBefore) {
   const JobRow a = Add("a"), b = Add("b"), c = Add("c");
   EXPECT_EQ(*queue_->Position(a.id), 0);
   EXPECT_EQ(*queue_->Position(c.id), 2);
-  ASSERT_TRUE(queue_->Reprioritise(c.id, 1).ok());
+  ASSERT_TRUE(queue_->Move(c.id, {.priority = 1}).ok());
   EXPECT_EQ(*queue_->Position(c.id), 0);
   EXPECT_EQ(*queue_->Position(b.id), 2);
   EXPECT_EQ(*queue_->CountQueued(), 3);
   EXPECT_EQ(Claim(), "c");
-  EXPECT_EQ(queue_->Reprioritise(c.id, 1).code(), StatusCode::kInvalidArgument);
-  EXPECT_EQ(queue_->Reprioritise("none", 1).code(), StatusCode::kNotFound);
+  EXPECT_EQ(queue_->Move(c.id, {.priority = 1}).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(queue_->Move("none", {.priority = 1}).code(), StatusCode::kNotFound);
+}
+
+TEST_F(SqliteQueueTest, AMovedJobStandsWhereItWasPutAlsoAfterAnotherOpen) {
+  std::vector<std::string> ids;
+  for (const char* prompt : {"a", "b", "c", "d", "e"}) ids.push_back(Add(prompt).id);
+  const auto move = [&](size_t job, int position) {
+    EXPECT_TRUE(queue_->Move(ids[job], {.position = position}).ok());
+    EXPECT_EQ(*queue_->Position(ids[job]), std::min(position, 4));
+  };
+  move(3, 0);    // d a b c e
+  move(0, 2);    // d b a c e
+  move(4, 1);    // d e b a c
+  move(3, 100);  // e b a c d
+  Add("f");
+  Open();
+  EXPECT_EQ(ClaimAll(), "e b a c d f ");
+}
+
+TEST_F(SqliteQueueTest, AQueueOfTheFirstVersionKeepsItsOrder) {
+  Add("a"), Add("b"), Add("urgent", 1), Add("c");
+  Execute(
+      "DROP INDEX jobs_waiting; ALTER TABLE jobs DROP COLUMN place;"
+      "CREATE INDEX jobs_waiting ON jobs (priority DESC, id) WHERE state = 'queued';"
+      "PRAGMA user_version=2");
+  Open();
+  Add("d");
+  EXPECT_EQ(ClaimAll(), "urgent a b c d ");
+}
+
+TEST_F(SqliteQueueTest, AMovedJobTakesItsNeighboursPriorityWhereItsOwnIsInTheWay) {
+  const JobRow high = Add("high", 5), low = Add("low", -5), a = Add("a"), b = Add("b", 2);
+  const auto priority = [&](const JobRow& job) { return (*queue_->Get(job.id)).priority; };
+  ASSERT_TRUE(queue_->Move(low.id, {.position = 0}).ok());  // low high b a
+  EXPECT_EQ(priority(low), 5);
+  ASSERT_TRUE(queue_->Move(high.id, {.position = 3}).ok());  // low b a high
+  EXPECT_EQ(priority(high), 0);
+  ASSERT_TRUE(queue_->Move(a.id, {.priority = 3, .position = 1}).ok());  // low a b high
+  EXPECT_EQ(priority(a), 3);
+  EXPECT_EQ(priority(b), 2);
+  EXPECT_EQ(ClaimAll(), "low a b high ");
+}
+
+TEST_F(SqliteQueueTest, ARunningJobIsQueuedAgainBeforeThoseThatWereMovedMeanwhile) {
+  Add("a");
+  const std::string id = (*queue_->Claim("w", ""))->row.id;
+  Add("b");
+  const JobRow c = Add("c");
+  ASSERT_TRUE(queue_->Move(c.id, {.position = 0}).ok());
+  ASSERT_TRUE(queue_->Requeue(id, "w", 0, std::nullopt).ok());
+  EXPECT_EQ(ClaimAll(), "a c b ");
 }
 
 TEST_F(SqliteQueueTest, RowsAreWhatTheyWereAfterAnotherOpen) {
@@ -227,7 +282,7 @@ TEST_F(SqliteQueueTest, WhatIsRemovedIsHiddenUntilItIsRestoredOrPurged) {
   EXPECT_EQ(queue_->List({})->num_total, 1);
 }
 
-TEST_F(SqliteQueueTest, AQueueOfTheFirstVersionKnowsItsModelsAndPicturesAfterOpening) {
+TEST_F(SqliteQueueTest, AQueueOfAnEarlierVersionKnowsItsModelsAndPicturesAfterOpening) {
   const JobRow row = Add("a");
   queue_.reset();
   Execute(
@@ -235,7 +290,7 @@ TEST_F(SqliteQueueTest, AQueueOfTheFirstVersionKnowsItsModelsAndPicturesAfterOpe
       "'{\"files\":{\"diffusion\":\"/m/flux.1-dev.gguf\"}}';"
       "DROP INDEX jobs_in_lists; DROP INDEX jobs_removed; ALTER TABLE jobs DROP COLUMN model;"
       "ALTER TABLE jobs DROP COLUMN num_images; ALTER TABLE jobs DROP COLUMN removed;"
-      "PRAGMA user_version=1");
+      "PRAGMA user_version=2");
   Open();
   EXPECT_EQ(queue_->List({.model = "flux.1-dev"})->num_images, 2);
 }

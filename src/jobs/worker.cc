@@ -3,9 +3,11 @@
 #include <malloc.h>
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <deque>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <stop_token>
@@ -14,7 +16,9 @@
 #include <vector>
 
 #include "base/base64.h"
+#include "base/sha256.h"
 #include "engine/engine.h"
+#include "engine/files.h"
 #include "engine/questions.h"
 #include "engine/refusal.h"
 #include "jobs/worker_protocol.h"
@@ -24,6 +28,42 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// Calls `tell` from a thread of its own: soon after each step, and twice a second, so that a chart
+// moves within steps; ten times a second at most, so that no log fills.
+class MemoryTeller {
+ public:
+  explicit MemoryTeller(std::function<void()> tell)
+      : tell_(std::move(tell)), thread_([this](std::stop_token stop) { Run(stop); }) {}
+
+  void EndStep() {
+    const std::lock_guard lock(mutex_);
+    has_step_ = true;
+    changed_.notify_one();
+  }
+
+ private:
+  static constexpr std::chrono::milliseconds kInterval{500}, kLeastInterval{100};
+
+  void Run(std::stop_token stop) {
+    std::unique_lock lock(mutex_);
+    while (true) {
+      changed_.wait_for(lock, stop, kInterval, [&] { return has_step_; });
+      if (stop.stop_requested()) return;
+      has_step_ = false;
+      lock.unlock();
+      tell_();
+      lock.lock();
+      changed_.wait_for(lock, stop, kLeastInterval, [] { return false; });
+    }
+  }
+
+  const std::function<void()> tell_;
+  std::mutex mutex_;
+  std::condition_variable_any changed_;
+  bool has_step_ = false;
+  std::jthread thread_;  // last: uses all of the above
+};
+
 class Worker {
  public:
   explicit Worker(int socket) : stream_(socket) {}
@@ -31,8 +71,7 @@ class Worker {
   Status Run() {
     INGOT_ASSIGN_OR_RETURN(const Json start, stream_.Receive());
     models_dir_ = TextOf(start, "models_dir");
-    const auto num_threads = static_cast<size_t>(NumberOf(start, "num_threads").value_or(1));
-    INGOT_RETURN_IF_ERROR(OpenEngine(num_threads, TextOf(start, "role") == "jobs"));
+    INGOT_RETURN_IF_ERROR(OpenEngine(start));
     INGOT_RETURN_IF_ERROR(stream_.Send({{"type", "ready"}}));
     std::thread([this] { Listen(); }).detach();
     while (true) Handle(NextTask());
@@ -41,13 +80,19 @@ class Worker {
  private:
   struct Task {
     Json message;
-    std::stop_source stop;  // of a run
+    std::stop_source stop, interrupt;  // of a run
   };
 
   // The engine of jobs keeps weights for the next one.
-  Status OpenEngine(size_t num_threads, bool keeps) {
-    INGOT_ASSIGN_OR_RETURN(Engine engine,
-                           Engine::Open({.num_threads = num_threads, .keep_weights = keeps}));
+  Status OpenEngine(const Json& start) {
+    EngineOptions options{
+        .num_threads = static_cast<size_t>(NumberOf(start, "num_threads").value_or(1)),
+        .keep_weights = TextOf(start, "role") == "jobs"};
+    if (const auto sim = start.find("sim"); sim != start.end()) {
+      options.sim = {.vram_bytes = NumberOf(*sim, "vram_bytes").value_or(0),
+                     .link_bytes_per_s = sim->value("link_bytes_per_s", 0.0)};
+    }
+    INGOT_ASSIGN_OR_RETURN(Engine engine, Engine::Open(options));
     engine_.emplace(std::move(engine));
     return {};
   }
@@ -63,14 +108,16 @@ class Worker {
       }
       const std::string type = TextOf(*message, "type");
       const std::lock_guard lock(mutex_);
-      if (type == "cancel") {
-        if (TextOf(*message, "id") == running_id_) running_stop_.request_stop();
+      if (type == "cancel" || type == "interrupt") {
+        if (TextOf(*message, "id") != running_id_) continue;
+        (type == "cancel" ? running_stop_ : running_interrupt_).request_stop();
         continue;
       }
       Task task{.message = *std::move(message)};
       if (type == "run") {
         running_id_ = TextOf(task.message, "id");
         running_stop_ = task.stop;
+        running_interrupt_ = task.interrupt;
       }
       tasks_.push_back(std::move(task));
       has_task_.notify_one();
@@ -106,7 +153,7 @@ class Worker {
       ::malloc_trim(0);  // tokenizers of 10 MiB and more are not kept
     } else if (type == "forget") {
       engine_->Forget();
-    } else if (type == "memory") {
+    } else if (type == "budget") {
       KeepWithin(NumberOf(task.message, "memory_bytes"));
     }
   }
@@ -142,17 +189,28 @@ class Worker {
       return InvalidArgument("job: expected {} pictures, found names for {}", job.batch,
                              paths.size());
     }
-    return engine_->Run(job, OptionsOf(id, message, std::move(paths), budget, task.stop));
+    RunCounters counters;
+    RunOptions options = OptionsOf(message, std::move(paths), budget, task.stop);
+    options.counters = &counters;
+    options.interrupt = task.interrupt.get_token();
+    options.on_plan = [&](const Plan& plan) {
+      Report({{"type", "plan"}, {"id", id}, {"plan", ToJson(plan)}});
+    };
+    MemoryTeller teller([&] { TellMemory(id, counters); });
+    options.progress = [&](const JobProgress& progress) {
+      Tell(id, progress);
+      teller.EndStep();
+    };
+    return engine_->Run(job, options);
   }
 
-  RunOptions OptionsOf(const std::string& id, const Json& message, std::vector<fs::path> paths,
-                       const BudgetFlags& budget, const std::stop_source& stop) {
+  static RunOptions OptionsOf(const Json& message, std::vector<fs::path> paths,
+                              const BudgetFlags& budget, const std::stop_source& stop) {
     const std::string scratch_folder = TextOf(message, "scratch_folder");
     return {.paths = std::move(paths),
             .budget = budget,
             .scratch_folder = scratch_folder.empty() ? kDefaultScratchFolder : scratch_folder,
             .embeddings_folder = TextOf(message, "embedding_cache"),
-            .progress = [this, id](const JobProgress& progress) { Tell(id, progress); },
             .stop = stop.get_token()};
   }
 
@@ -167,6 +225,17 @@ class Worker {
     const Result<std::string> png = PngBytes(preview.width, preview.height, preview.pixels);
     if (!png.ok()) return;  // out of memory at the most: the picture matters more
     Report({{"type", "preview"}, {"id", id}, {"step", progress.step}, {"png", EncodeBase64(*png)}});
+  }
+
+  void TellMemory(const std::string& id, const RunCounters& counters) {
+    const MemoryInUse memory = engine_->ReadMemoryInUse();
+    Report({{"type", "memory"},
+            {"id", id},
+            {"ram_bytes", memory.ram_bytes},
+            {"vram_bytes", memory.vram_bytes},
+            {"streamed_bytes", counters.streamed_bytes.load()},
+            {"stalled_s", counters.stalled_s.load()},
+            {"num_ops", counters.num_ops.load()}});
   }
 
   Result<Json> Answer(const std::string& question, const Json& argument) {
@@ -203,19 +272,39 @@ class Worker {
       }
       return CountTokens(TextOf(argument, "prompt"), models);
     }
+    if (question == "hash") return HashOn(TextOf(argument, "path"));
     return InvalidArgument(
-        "question: expected resolve, plan, models, inspect or tokens, found '{}'", question);
+        "question: expected resolve, plan, models, inspect, tokens or hash, found '{}'", question);
+  }
+
+  // A piece of the file's hash: what is asked next waits for it.
+  Result<Json> HashOn(const std::string& path) {
+    constexpr std::chrono::milliseconds kPiece(20);
+    if (!hashing_ || hashing_->file().path() != path) {
+      INGOT_ASSIGN_OR_RETURN(std::shared_ptr<const File> file, File::Open(path));
+      if (const std::optional<std::string> known = RememberedSha256(*file, HashFolder())) {
+        return Json{{"sha256", *known}};  // a job was faster
+      }
+      hashing_.emplace(std::move(file));
+    }
+    Result<std::optional<std::string>> sha256 = hashing_->Continue(kPiece);
+    if (sha256.ok() && !*sha256) return Json{{"sha256", nullptr}};
+    if (sha256.ok()) RememberSha256(hashing_->file(), HashFolder(), **sha256);
+    hashing_.reset();
+    INGOT_RETURN_IF_ERROR(sha256.status());
+    return Json{{"sha256", **sha256}};
   }
 
   MessageStream stream_;
   fs::path models_dir_;
   std::optional<Engine> engine_;
+  std::optional<FileSha256> hashing_;  // the file that is under way
 
   std::mutex mutex_;
   std::condition_variable has_task_;
   std::deque<Task> tasks_;
   std::string running_id_;  // the last run that was asked for
-  std::stop_source running_stop_;
+  std::stop_source running_stop_, running_interrupt_;
 };
 
 }  // namespace

@@ -2,17 +2,22 @@
 // the worker finds as descriptor 3.
 //
 // To the worker:
-//   start     {role, num_threads, models_dir}           first; role "jobs" or "questions"
+//   start     {role, num_threads, models_dir, sim}      first; role "jobs" or "questions"; sim, if
+//                                                       there, {vram_bytes, link_bytes_per_s}
 //   ask       {number, question, argument}              as JobService::Ask
 //   run       {id, job, paths, memory_bytes, beside_bytes, shrunk_bytes, forge_inference_memory,
 //              scratch_folder, embedding_cache}          shrunk_bytes: a wish, after a death
 //   cancel    {id}
+//   interrupt {id}                                      done with what is sampled
 //   forget    {}
-//   memory    {memory_bytes}                            for what is kept between jobs
+//   budget    {memory_bytes}                            for what is kept between jobs
 // From it:
 //   ready     {}
 //   answer    {number, answer} or {number, code, error}
+//   plan      {id, plan}                                of the run, before it reads a tensor
 //   progress  {id, phase, step, num_steps}
+//   memory    {id, ram_bytes, vram_bytes, streamed_bytes, stalled_s, num_ops}
+//                                                       after steps and twice a second
 //   preview   {id, step, png}                           base64
 //   done      {id, result}
 //   failed    {id, code, error}

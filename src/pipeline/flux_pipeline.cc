@@ -152,8 +152,8 @@ Status FluxPipeline::EncodeClip(const RunContext& context, std::vector<Condition
                                                 job_.precision, context.device.name());
     if (context.embeddings != nullptr && context.embeddings->Load(key, pooled)) continue;
     if (!clip) {
-      INGOT_ASSIGN_OR_RETURN(clip,
-                             Execution::Start(clip_->program(), context.device, context.stop));
+      INGOT_ASSIGN_OR_RETURN(clip, Execution::Start(clip_->program(), context.device, context.stop,
+                                                    {.counters = context.counters}));
     }
     Copy<int32_t>(prompts_[i].clip.ids, clip->Input("input_ids").As<int32_t>());
     clip->Input("eos_idx").As<int32_t>()[0] = prompts_[i].clip_end_idx;
@@ -176,7 +176,8 @@ Status FluxPipeline::EncodeT5(const RunContext& context, std::vector<Conditionin
                                                 job_.precision, context.device.name());
     if (context.embeddings != nullptr && context.embeddings->Load(key, txt)) continue;
     if (!t5) {
-      INGOT_ASSIGN_OR_RETURN(t5, Execution::Start(t5_->program(), context.device, context.stop));
+      INGOT_ASSIGN_OR_RETURN(t5, Execution::Start(t5_->program(), context.device, context.stop,
+                                                  {.counters = context.counters}));
     }
     Copy<int32_t>(prompts_[i].t5.ids, t5->Input("input_ids").As<int32_t>());
     INGOT_RETURN_IF_ERROR(t5->Run(context.stop));
@@ -220,7 +221,8 @@ Status FluxPipeline::HoistGroup(Execution& hoist, size_t group, Conditioning& co
 Status FluxPipeline::HoistAll(const RunContext& context, std::vector<Conditioning>& conds,
                               PhaseMeasure& measure) const {
   INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> hoist,
-                         Execution::Start(hoist_->program(), context.device, context.stop));
+                         Execution::Start(hoist_->program(), context.device, context.stop,
+                                          {.counters = context.counters}));
   for (Conditioning& cond : conds) INGOT_RETURN_IF_ERROR(HoistGroup(*hoist, 0, cond, context.stop));
   Measure(*hoist, measure);
   return {};
@@ -229,13 +231,18 @@ Status FluxPipeline::HoistAll(const RunContext& context, std::vector<Conditionin
 Status FluxPipeline::SamplePictures(const RunContext& context, std::vector<Conditioning>& conds,
                                     std::vector<std::vector<float>>& latents,
                                     PhaseMeasure& measure) const {
-  INGOT_ASSIGN_OR_RETURN(
-      const std::unique_ptr<Execution> flux,
-      Execution::Start(flux_->program(), context.device, context.stop, {}, context.kept));
+  std::stop_source either;  // of both ways to end it
+  const auto request_stop = [&] { either.request_stop(); };
+  const std::stop_callback on_stop(context.stop, request_stop);
+  const std::stop_callback on_interrupt(context.interrupt, request_stop);
+  const std::stop_token stop = either.get_token();
+  INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> flux,
+                         Execution::Start(flux_->program(), context.device, context.stop,
+                                          {.kept = context.kept, .counters = context.counters}));
   std::unique_ptr<Execution> hoist;  // where it runs between steps
   if (num_groups() > 1) {
-    INGOT_ASSIGN_OR_RETURN(hoist,
-                           Execution::Start(hoist_->program(), context.device, context.stop));
+    INGOT_ASSIGN_OR_RETURN(hoist, Execution::Start(hoist_->program(), context.device, context.stop,
+                                                   {.counters = context.counters}));
   }
   const auto num_elements = static_cast<size_t>(latent_shape_.num_elements());
   std::vector<float> scratch(num_elements * static_cast<size_t>(job_.sampler->num_buffers));
@@ -255,7 +262,7 @@ Status FluxPipeline::SamplePictures(const RunContext& context, std::vector<Condi
   const auto denoise_one = [&](Conditioning& cond, std::span<const float> x, float sigma,
                                std::span<float> denoised) -> Status {
     if (hoist) {
-      INGOT_RETURN_IF_ERROR(HoistGroup(*hoist, evaluation / group_rows, cond, context.stop));
+      INGOT_RETURN_IF_ERROR(HoistGroup(*hoist, evaluation / group_rows, cond, stop));
     }
     for (size_t i = 0; i < crossings_.size(); ++i) {
       const std::span<float> input = flux->Input(crossings_[i].name).As<float>();
@@ -263,7 +270,7 @@ Status FluxPipeline::SamplePictures(const RunContext& context, std::vector<Condi
       Copy<float>(std::span(cond.hoisted[i]).subspan(row * input.size(), input.size()), input);
     }
     Patchify(latent_shape_, x, flux->Input("img").As<float>());
-    INGOT_RETURN_IF_ERROR(flux->Run(context.stop));
+    INGOT_RETURN_IF_ERROR(flux->Run(stop));
     Unpatchify(latent_shape_, flux->Output("velocity").As<float>(), denoised);
     ToDenoised(sigma, x, denoised, denoised);
     return {};
@@ -328,7 +335,12 @@ Status FluxPipeline::SamplePictures(const RunContext& context, std::vector<Condi
                               return {};
                             },
                             .eta = job_.eta};
-    INGOT_RETURN_IF_ERROR(Sample(*job_.sampler, run));
+    const Status sampled = Sample(*job_.sampler, run);
+    if (sampled.code() == StatusCode::kCancelled && picture > 0 && !context.stop.stop_requested()) {
+      latents.pop_back();
+      break;
+    }
+    INGOT_RETURN_IF_ERROR(sampled);
     INGOT_RETURN_IF_ERROR(CheckFinite(x, "sampling", job_.models.flux));
   }
   Measure(*flux, measure);
@@ -341,7 +353,9 @@ Status FluxPipeline::DecodePictures(const RunContext& context,
                                     std::vector<Picture>& pictures, PhaseMeasure& measure) const {
   INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> vae,
                          Execution::Start(vae_->program(), context.device, context.stop,
-                                          context.scratch_folder, context.kept));
+                                          {.scratch_folder = context.scratch_folder,
+                                           .kept = context.kept,
+                                           .counters = context.counters}));
   for (size_t i = 0; i < latents.size(); ++i) {
     Copy<float>(latents[i], vae->Input("z").As<float>());
     INGOT_RETURN_IF_ERROR(vae->Run(context.stop));

@@ -38,8 +38,10 @@ struct RunContext {
   // Weights of sampling and decode and the hoisted rows come from here where they are there, and
   // stay here as far as the budget has room beside each phase.
   KeptMemory* kept = nullptr;
+  RunCounters* counters = nullptr;
   ProgressCallback progress = {};
   std::stop_token stop = {};
+  std::stop_token interrupt = {};  // samples no more: what is sampled is decoded, if there is some
 };
 
 class FluxPipeline {

@@ -30,9 +30,9 @@ struct PhaseMeasure {
 struct Record {
   Plan plan;
   std::vector<PhaseMeasure> phases;
-  std::vector<Picture> pictures;
-  // Most of earlier jobs that stood beside a phase: what was measured is at most the plan's peak and
-  // this, which together are within the budget.
+  std::vector<Picture> pictures;  // fewer than the batch where it was interrupted
+  // Most of earlier jobs that stood beside a phase: what was measured is at most the plan's peak
+  // and this, which together are within the budget.
   int64_t kept_bytes = 0;
 };
 

@@ -36,13 +36,12 @@ std::string DescribeOperands(std::span<const ConstTensorView> operands) {
 
 Result<std::unique_ptr<Execution>> Execution::Start(const Program& program, Device& device,
                                                     std::stop_token stop,
-                                                    const std::filesystem::path& scratch_folder,
-                                                    KeptMemory* kept) {
-  std::unique_ptr<Execution> execution(new Execution(program, device, kept));
+                                                    const ExecutionOptions& options) {
+  std::unique_ptr<Execution> execution(new Execution(program, device, options));
   if (program.scratch_bytes() > 0) {
     INGOT_ASSIGN_OR_RETURN(
         execution->scratch_,
-        ScratchFile::Create(scratch_folder, program.scratch_bytes(), device.trace()));
+        ScratchFile::Create(options.scratch_folder, program.scratch_bytes(), device.trace()));
   }
   INGOT_ASSIGN_OR_RETURN(execution->arena_, device.Allocate(program.arena_bytes(), stop));
   INGOT_RETURN_IF_ERROR(execution->TakeResidents(stop));
@@ -264,8 +263,18 @@ Status Execution::RunSteps(std::stop_token stop) {
     INGOT_RETURN_IF_ERROR(in_strips ? RunStrips(program_->steps()[i], calls_[i], stop)
                                     : device_->Run(calls_[i], stop));
     stream_->Done(step);
+    if (counters_ != nullptr) CountOp();
   }
   return {};
+}
+
+void Execution::CountOp() {
+  const int64_t bytes = streamed_bytes();  // rises meanwhile
+  ++counters_->num_ops;
+  counters_->streamed_bytes += bytes - counted_bytes_;
+  counters_->stalled_s += stalled_s() - counted_s_;
+  counted_bytes_ = bytes;
+  counted_s_ = stalled_s();
 }
 
 // Reads of the next strip and the write of the one before go on while a strip is computed.

@@ -11,22 +11,29 @@
 #include "devices/device.h"
 #include "runtime/kept_memory.h"
 #include "runtime/program.h"
+#include "runtime/run_counters.h"
 #include "runtime/scratch_file.h"
 #include "runtime/weight_stream.h"
 
 namespace ingot {
 
+struct ExecutionOptions {
+  // Where pictures on disk go, if the program has some: to a file without a name (ScratchFile).
+  std::filesystem::path scratch_folder = {};
+  // Whence the block of resident weights is taken where it is there, and where it goes in the end,
+  // whole, whatever came of the runs.
+  KeptMemory* kept = nullptr;
+  RunCounters* counters = nullptr;  // count this execution too
+};
+
 // Takes what the program's plan says, in one arena and a block of resident weights, when it is
 // made, and nothing after; gives all of it back when it goes. Program and device must outlive it.
 class Execution {
  public:
-  // Allocates, and starts to read the weights. Pictures on disk, if the program has some, go to a
-  // file without a name in `scratch_folder` (ScratchFile). The block of resident weights is taken
-  // from `kept` where it is there, and goes there in the end, whole, whatever came of the runs.
+  // Allocates, and starts to read the weights.
   static Result<std::unique_ptr<Execution>> Start(const Program& program, Device& device,
                                                   std::stop_token stop = {},
-                                                  const std::filesystem::path& scratch_folder = {},
-                                                  KeptMemory* kept = nullptr);
+                                                  const ExecutionOptions& options = {});
   ~Execution();
   Execution(const Execution&) = delete;
   Execution& operator=(const Execution&) = delete;
@@ -48,8 +55,12 @@ class Execution {
   }  // ops that waited for reads
 
  private:
-  Execution(const Program& program, Device& device, KeptMemory* kept)
-      : program_(&program), device_(&device), kept_(kept), copies_(device.copy_engine()) {}
+  Execution(const Program& program, Device& device, const ExecutionOptions& options)
+      : program_(&program),
+        device_(&device),
+        kept_(options.kept),
+        counters_(options.counters),
+        copies_(device.copy_engine()) {}
   Status TakeResidents(std::stop_token stop);
   std::byte* at(int64_t offset) const { return arena_->bytes().data() + offset; }
   // Of an input or output: in RAM.
@@ -57,6 +68,7 @@ class Execution {
   Status UploadInputs(std::stop_token stop);
   Status DownloadOutputs(std::stop_token stop);
   Status RunSteps(std::stop_token stop);
+  void CountOp();
   void PlaceViews();
   std::vector<WeightStream::Target> PlaceWeights();
   void PrepareCalls();
@@ -69,6 +81,7 @@ class Execution {
   const Program* program_;
   Device* device_;
   KeptMemory* kept_;
+  RunCounters* counters_;
   CopyEngine* copies_;
   std::unique_ptr<Arena> arena_;
   std::unique_ptr<Arena> host_;            // Program::host_bytes; null: the device is in RAM
@@ -80,6 +93,8 @@ class Execution {
   std::vector<OpCall> calls_;              // of all steps
   int64_t gathered_bytes_ = 0;
   double gather_s_ = 0;
+  int64_t counted_bytes_ = 0;  // in counters_
+  double counted_s_ = 0;
   Trace* trace_ = nullptr;
   std::vector<Trace::Label> step_labels_;  // with a trace
   Trace::Label run_label_ = 0, gather_label_ = 0;

@@ -31,6 +31,7 @@ void SubmitAndAnswer(const ApiPtr& api, const Submission& submission, const Resp
 }
 
 Status ErrorOf(const JobRow& job) {
+  if (job.state == JobState::kCancelled) return Cancelled("job {}: cancelled", job.id);
   const std::optional<StatusCode> code = FindStatusCode(job.error_code);
   if (code && *code != StatusCode::kOk) return {*code, job.error};
   return Corruption("job {}: {}", job.id, job.error.empty() ? Name(job.state) : job.error);
@@ -62,6 +63,16 @@ Result<std::string> DecodePicture(std::string_view text, std::string_view field)
   Result<std::string> bytes = DecodeBase64(text);
   if (!bytes.ok()) return InvalidArgument("{}: Invalid encoded image", field);
   return bytes;
+}
+
+Json MemoryJson(const ServiceState& state) {
+  return {{"memory_bytes", state.memory_bytes},
+          {"limited_by", state.memory_limited_by},
+          {"machine_bytes", state.machine_bytes},
+          {"server_share_bytes", state.server_share_bytes},
+          {"server_rss_bytes", state.server_rss_bytes},
+          {"worker_rss_bytes", state.worker_rss_bytes},
+          {"planner_rss_bytes", state.planner_rss_bytes}};
 }
 
 Route GetRoute(std::string pattern, std::string summary, std::string tag,

@@ -21,13 +21,18 @@ struct Api {
         serve(std::move(serve_options)),
         models(service, serve.models_dir.string()),
         options(service, models),
+        hashes(service.Subscribe("", 0,
+                                 [this](const JobEvent& event) {
+                                   if (event.type == "hashed") models.Forget();
+                                 })),
         waiter(service) {}
 
   JobService& jobs;
   const ServeOptions serve;
   ModelCatalog models;
   OptionStore options;
-  JobWaiter waiter;  // last: its thread uses the others
+  const std::unique_ptr<Subscription> hashes;  // a title has its file's hash
+  JobWaiter waiter;                            // last: its thread uses the others
 };
 using ApiPtr = std::shared_ptr<Api>;
 
@@ -55,6 +60,9 @@ size_t NumPictures(const JobRow& job);
 
 // "data:image/png;base64,…" or bare base64. kInvalidArgument, also for an address.
 Result<std::string> DecodePicture(std::string_view text, std::string_view field);
+
+// The budget in force, and who holds how much.
+Json MemoryJson(const ServiceState& state);
 
 // A route in one line: GET answers at once.
 Route GetRoute(std::string pattern, std::string summary, std::string tag,

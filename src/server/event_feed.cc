@@ -50,20 +50,46 @@ void OpenEventFeed(const ApiPtr& api, const std::string& job_id, uint64_t last_e
   if (!feed->is_closed) feed->subscription = std::move(subscription);
 }
 
+namespace {
+
+Json DataOf(const JobEvent& event) {
+  Json data = {{"job_id", event.job_id}};
+  if (event.data.is_object()) data.update(event.data);
+  return data;
+}
+
+// The end of a job whose events are forgotten.
+JobEvent EndOf(const JobRow& job) {
+  JobEvent end{.job_id = job.id, .type = std::string(Name(job.state)), .data = Json::object()};
+  if (!job.error.empty()) end.data = {{"code", job.error_code}, {"error", job.error}};
+  for (size_t i = 0; i < NumPictures(job); ++i) {
+    const Json& image = job.record["images"][i];
+    end.data["images"].push_back(
+        {{"path", image.value("path", "")}, {"sha256", image.value("sha256", "")}});
+  }
+  return end;
+}
+
+}  // namespace
+
 void StreamEvents(const ApiPtr& api, const std::optional<JobRow>& job, const Request& request,
                   const ResponderPtr& responder) {
   if (job && IsEnded(job->state)) {
-    // Its events may be forgotten: the last one is said again.
+    const std::vector<JobEvent> past = api->jobs.PastEvents(job->id, LastEventId(request));
     const std::shared_ptr<EventStream> stream = responder->Stream({}, [] {});
-    stream->Send("", Name(job->state), Dump({{"job_id", job->id}}));
+    for (const JobEvent& event : past) {
+      stream->Send(std::to_string(event.id), event.type, Dump(DataOf(event)));
+    }
+    if (past.empty() || !EndsJob(past.back().type)) {
+      const JobEvent end = EndOf(*job);
+      stream->Send("", end.type, Dump(DataOf(end)));
+    }
     return stream->Close();
   }
   const bool is_one = job.has_value();
   OpenEventFeed(api, is_one ? job->id : "", LastEventId(request), responder,
                 [is_one](const std::shared_ptr<EventStream>& stream, const JobEvent& event) {
-                  Json data = {{"job_id", event.job_id}};
-                  if (event.data.is_object()) data.update(event.data);
-                  stream->Send(std::to_string(event.id), event.type, Dump(data));
+                  stream->Send(std::to_string(event.id), event.type, Dump(DataOf(event)));
                   if (is_one && EndsJob(event.type)) stream->Close();
                 });
 }

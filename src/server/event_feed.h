@@ -8,7 +8,8 @@
 namespace ingot::server {
 
 // Server-sent events of `job`, until it has ended, or of all jobs: id, type, and the data with
-// "job_id"; of a job that had ended before, its end alone. Goes on behind the header Last-Event-ID, or the query's last_event_id.
+// "job_id". Goes on behind the header Last-Event-ID, or the query's last_event_id. Of a job that
+// had ended before, what is still known of it and its end.
 void StreamEvents(const ApiPtr& api, const std::optional<JobRow>& job, const Request& request,
                   const ResponderPtr& responder);
 

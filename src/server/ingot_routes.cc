@@ -1,6 +1,8 @@
 // /ingot/v1: jobs that outlive their connection, their events and pictures, plans, memory.
 #include <charconv>
+#include <map>
 
+#include "engine/questions.h"
 #include "server/api.h"
 #include "server/event_feed.h"
 
@@ -9,6 +11,7 @@ namespace {
 
 constexpr const char* kTag = "ingot";
 constexpr int kMaxPage = 200;
+constexpr double kMaxBudgetBytes = 0x1p53;  // whole numbers that every JSON client holds
 
 Json TimeOrNull(double seconds) { return seconds > 0 ? Json(seconds) : Json(); }
 
@@ -22,6 +25,17 @@ Json PicturesJson(const JobRow& job) {
                         {"infotext", image.value("infotext", Json())}});
   }
   return pictures;
+}
+
+// Of a running job, the last values of its events; null of another.
+Json ProgressJson(JobService& jobs, const JobRow& job) {
+  if (job.state != JobState::kRunning) return nullptr;
+  const std::optional<RunningJob> running = jobs.State().running;
+  if (!running || running->id != job.id) return nullptr;
+  return {{"phase", running->phase},          {"step", running->step},
+          {"num_steps", running->num_steps},  {"elapsed_s", running->elapsed_s},
+          {"eta_s", running->eta_s},          {"preview_step", running->preview_step},
+          {"memory", ToJson(running->memory)}};
 }
 
 Json JobJson(JobService& jobs, const JobRow& job) {
@@ -41,7 +55,9 @@ Json JobJson(JobService& jobs, const JobRow& job) {
           {"error", job.error.empty() ? Json() : Json(job.error)},
           {"error_code", job.error_code.empty() ? Json() : Json(job.error_code)},
           {"num_deaths", job.num_deaths},
+          {"progress", ProgressJson(jobs, job)},
           {"images", PicturesJson(job)},
+          {"interrupted", job.record.is_object() && job.record.value("interrupted", false)},
           {"job", job.job},
           {"plan", job.plan},
           {"measured", measured}};
@@ -100,6 +116,13 @@ Field JobField() {
               "left out is the model's",
           .is_required = true};
 }
+Field PriorityField() {
+  return {.name = "priority",
+          .type = FieldType::kInteger,
+          .description = "higher first; 0 unless given",
+          .minimum = -1000,
+          .maximum = 1000};
+}
 Field InferenceMemoryField() {
   return {.name = "forge_inference_memory",
           .type = FieldType::kInteger,
@@ -148,12 +171,7 @@ void AddSubmit(Router& router, const ApiPtr& api) {
               });
   route.body = Schema{.name = "SubmitRequest",
                       .fields = {JobField(),
-                                 {.name = "priority",
-                                  .type = FieldType::kInteger,
-                                  .description = "higher first",
-                                  .default_value = 0,
-                                  .minimum = -1000,
-                                  .maximum = 1000},
+                                 PriorityField(),
                                  {.name = "idempotency_key",
                                   .type = FieldType::kString,
                                   .description = "or the header Idempotency-Key",
@@ -273,6 +291,35 @@ void AddJobs(Router& router, const ApiPtr& api) {
                        if (!status.ok()) return responder->Send(ErrorResponse(status));
                        responder->Send(JsonResponse({{"id", id}, {"restored", true}}));
                      }));
+  Route move =
+      RouteOf("PATCH", "jobs/{id}", "Moves a queued job; 409 when it is not queued",
+              [api](const Request& request, const Json& body, const ResponderPtr& responder) {
+                const std::string& id = request.params.at("id");
+                JobMove move;
+                if (body.contains("priority")) move.priority = body["priority"].get<int>();
+                if (body.contains("position")) move.position = body["position"].get<int>();
+                if (!move.priority && !move.position) {
+                  return responder->Send(
+                      ErrorResponse(InvalidArgument("body: expected a priority or a position")));
+                }
+                const Status status = api->jobs.Move(id, move);
+                if (status.code() == StatusCode::kInvalidArgument) {
+                  return responder->Send(PlainErrorResponse(409, status.message()));
+                }
+                if (!status.ok()) return responder->Send(ErrorResponse(status));
+                const Result<JobRow> job = api->jobs.Get(id);
+                responder->Send(job.ok() ? JsonResponse(JobJson(api->jobs, *job))
+                                         : ErrorResponse(job.status()));
+              });
+  move.body = Schema{.name = "MoveRequest",
+                     .fields = {PriorityField(),
+                                {.name = "position",
+                                 .type = FieldType::kInteger,
+                                 .description = "jobs before it; 0: next",
+                                 .minimum = 0,
+                                 .maximum = 1 << 30}},
+                     .is_lenient = false};
+  router.Add(std::move(move));
   Route picture =
       RouteOf("GET", "jobs/{id}/images/{n}", "A picture of a job, as PNG; small with size",
               [api](const Request& request, const Json&, const ResponderPtr& responder) {
@@ -309,6 +356,41 @@ void AddEvents(Router& router, const ApiPtr& api) {
   }
 }
 
+// The list, with the names by which jobs call the files, and those of files of the same content.
+Result<Json> Models(const ApiPtr& api) {
+  INGOT_ASSIGN_OR_RETURN(Json answer, api->jobs.Ask("models", Json::object()));
+  std::map<std::string, std::vector<std::string>> names;  // by hash
+  std::vector<ModelFileInfo> files;
+  for (const Json& file : answer["models"]) {
+    files.push_back(FileInfoOf(file, api->serve.models_dir.string()));
+    if (!files.back().sha256.empty()) names[files.back().sha256].push_back(files.back().name);
+  }
+  for (size_t i = 0; i < files.size(); ++i) {
+    Json& file = answer["models"][i];
+    file["name"] = files[i].name;
+    file["title"] = files[i].title;
+    file["duplicates"] = Json::array();
+    for (const std::string& name : names[files[i].sha256]) {
+      if (name != files[i].name) file["duplicates"].push_back(name);
+    }
+  }
+  return answer;
+}
+
+// All files of one content.
+Result<Json> FilesOf(const ApiPtr& api, const std::string& sha256) {
+  INGOT_ASSIGN_OR_RETURN(const Json answer, Models(api));
+  Json files = Json::array();
+  for (const Json& file : answer["models"]) {
+    if (file.value("sha256", Json()) == sha256) files.push_back(file);
+  }
+  if (files.empty()) {
+    return NotFound("file: expected the SHA-256 of a file of the models folder, found '{}'",
+                    sha256.substr(0, 80));
+  }
+  return Json{{"sha256", sha256}, {"files", files}};
+}
+
 void AddQuestions(Router& router, const ApiPtr& api) {
   const auto ask = [&](const char* name, const char* summary, Schema schema) {
     Route route = RouteOf("POST", name, summary,
@@ -343,7 +425,8 @@ void AddQuestions(Router& router, const ApiPtr& api) {
                   {.name = "memory_bytes",
                    .type = FieldType::kInteger,
                    .description = "another budget than the one in force",
-                   .minimum = 0},
+                   .minimum = kServerShareBytes + 1,
+                   .maximum = kMaxBudgetBytes},
                   InferenceMemoryField()},
        .is_lenient = false});
   ask("tokens", "How many tokens a prompt has",
@@ -352,17 +435,13 @@ void AddQuestions(Router& router, const ApiPtr& api) {
                   {.name = "model", .type = FieldType::kString}},
        .is_lenient = false});
   AddGet(router, "models", "Files of the models folder, what they hold and what lacks",
-         [api](const Request&) { return api->jobs.Ask("models", Json::object()); });
-}
-
-Json MemoryJson(const ServiceState& state) {
-  return {{"memory_bytes", state.memory_bytes},
-          {"limited_by", state.memory_limited_by},
-          {"machine_bytes", state.machine_bytes},
-          {"server_share_bytes", state.server_share_bytes},
-          {"server_rss_bytes", state.server_rss_bytes},
-          {"worker_rss_bytes", state.worker_rss_bytes},
-          {"planner_rss_bytes", state.planner_rss_bytes}};
+         [api](const Request&) { return Models(api); });
+  AddGet(router, "files/{sha256}", "The files of the models folder that have this content",
+         [api](const Request& request) { return FilesOf(api, request.params.at("sha256")); });
+  Route choices = GetRoute("/ingot/v1/choices", "What the fields of a job may be", kTag,
+                           [](const Request&) -> Result<Json> { return JobChoices(); });
+  choices.may_block = false;
+  router.Add(std::move(choices));
 }
 
 void AddMemory(Router& router, const ApiPtr& api) {
@@ -381,8 +460,8 @@ void AddMemory(Router& router, const ApiPtr& api) {
                     .fields = {{.name = "memory_bytes",
                                 .type = FieldType::kInteger,
                                 .description = "of server and workers; null: the machine decides",
-                                .minimum = 1,
-                                .maximum = 0x1p53}},
+                                .minimum = kServerShareBytes + 1,
+                                .maximum = kMaxBudgetBytes}},
                     .is_lenient = false};
   router.Add(std::move(put));
   AddGet(router, "version", "What runs here", [](const Request&) -> Result<Json> {

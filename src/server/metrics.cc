@@ -146,7 +146,10 @@ LogLevel LevelOf(const Exchange& exchange) {
   return exchange.status >= 400 ? LogLevel::kWarning : LogLevel::kInfo;
 }
 
-std::string LogLine(const Exchange& exchange) {
+namespace {
+
+// {"time","level"}: how each line begins.
+Json LogHead(LogLevel level) {
   const auto now = std::chrono::system_clock::now();
   const std::time_t seconds = std::chrono::system_clock::to_time_t(now);
   const auto milliseconds =
@@ -156,9 +159,36 @@ std::string LogLine(const Exchange& exchange) {
   char time[32];
   std::strftime(time, sizeof time, "%Y-%m-%dT%H:%M:%S", &utc);
   constexpr const char* kLevels[] = {"error", "warning", "info", "debug"};
-  Json json = {{"time", fmt::format("{}.{:03}Z", time, milliseconds)},
-               {"level", kLevels[static_cast<size_t>(LevelOf(exchange))]},
-               {"request_id", exchange.id},
+  return {{"time", fmt::format("{}.{:03}Z", time, milliseconds)},
+          {"level", kLevels[static_cast<size_t>(level)]}};
+}
+
+}  // namespace
+
+LogLevel LevelOf(const JobEvent& event) {
+  if (event.type == "quarantined") return LogLevel::kError;
+  const bool is_death = event.type == "worker" && !event.data.value("alive", true);
+  return is_death || event.type == "failed" || event.type == "requeued" ? LogLevel::kWarning
+                                                                        : LogLevel::kInfo;
+}
+
+std::string LogLine(const JobEvent& event) {
+  constexpr std::array kLogged = {"queued", "started",   "moved",       "requeued", "done",
+                                  "failed", "cancelled", "quarantined", "budget",   "worker"};
+  if (std::ranges::find(kLogged, event.type) == kLogged.end()) return {};
+  Json json = LogHead(LevelOf(event));
+  json["event"] = event.type;
+  json["job_id"] = event.job_id;
+  for (const char* why : {"client", "priority", "position", "num_deaths", "alive", "counted",
+                          "reason", "code", "error", "memory_bytes", "limited_by"}) {
+    if (event.data.contains(why)) json[why] = event.data[why];
+  }
+  return Dump(json);
+}
+
+std::string LogLine(const Exchange& exchange) {
+  Json json = LogHead(LevelOf(exchange));
+  json.update({{"request_id", exchange.id},
                {"method", exchange.method.substr(0, 16)},
                {"path", exchange.path.substr(0, 256)},
                {"route", exchange.route},
@@ -167,7 +197,7 @@ std::string LogLine(const Exchange& exchange) {
                {"bytes_in", exchange.bytes_in},
                {"bytes_out", exchange.bytes_out},
                {"client", exchange.client},
-               {"address", exchange.address}};
+               {"address", exchange.address}});
   if (!exchange.job_id.empty()) json["job_id"] = exchange.job_id;
   return Dump(json);
 }

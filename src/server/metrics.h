@@ -51,6 +51,11 @@ class Metrics {
 // address, job_id. No query, header or body: they may hold secrets.
 std::string LogLine(const Exchange& exchange);
 
+// The same of a job or of the worker: time, level, event, job_id, and why. No prompt, no picture.
+// Empty for events that say how far a job is.
+std::string LogLine(const JobEvent& event);
+LogLevel LevelOf(const JobEvent& event);
+
 // Answers that failed are warnings, those of the server's own fault errors.
 LogLevel LevelOf(const Exchange& exchange);
 

@@ -32,21 +32,6 @@ std::string NameBelowFolder(const std::filesystem::path& path, const std::string
   return below.lexically_relative(*below.begin()).string();
 }
 
-ModelFileInfo InfoOf(const Json& file, const std::string& models_dir) {
-  ModelFileInfo info{.path = TextOf(file, "path"), .sha256 = TextOf(file, "sha256")};
-  info.name = NameBelowFolder(info.path, models_dir);
-  info.model_name = std::filesystem::path(info.name).replace_extension().string();
-  std::replace(info.model_name.begin(), info.model_name.end(), '/', '_');
-  info.title = info.sha256.empty() ? info.name : info.name + " [" + info.sha256.substr(0, 10) + "]";
-  for (const Json& component : file.value("components", Json::array())) {
-    const std::string name = TextOf(component, "component");
-    for (const auto& [text, kind] : kKinds) {
-      if (name == text) info.kinds.push_back(kind);
-    }
-  }
-  return info;
-}
-
 std::string WithoutHash(std::string_view title) {
   const size_t open = title.rfind(" [");
   const bool is_hash = open != std::string_view::npos && title.ends_with("]") &&
@@ -66,25 +51,45 @@ bool IsNamed(const ModelFileInfo& file, const std::string& name) {
 
 }  // namespace
 
+ModelFileInfo FileInfoOf(const Json& file, const std::string& models_dir) {
+  ModelFileInfo info{.path = TextOf(file, "path"), .sha256 = TextOf(file, "sha256")};
+  info.name = NameBelowFolder(info.path, models_dir);
+  info.model_name = std::filesystem::path(info.name).replace_extension().string();
+  std::replace(info.model_name.begin(), info.model_name.end(), '/', '_');
+  info.title = info.sha256.empty() ? info.name : info.name + " [" + info.sha256.substr(0, 10) + "]";
+  for (const Json& component : file.value("components", Json::array())) {
+    const std::string name = TextOf(component, "component");
+    for (const auto& [text, kind] : kKinds) {
+      if (name == text) info.kinds.push_back(kind);
+    }
+  }
+  return info;
+}
+
 bool ModelFileInfo::Holds(ModelKind kind) const {
   return std::find(kinds.begin(), kinds.end(), kind) != kinds.end();
 }
 
-Status ModelCatalog::Refresh() {
+Result<std::vector<ModelFileInfo>> ModelCatalog::Load() {
   INGOT_ASSIGN_OR_RETURN(const Json answer, jobs_.Ask("models", Json::object()));
   std::vector<ModelFileInfo> files;
   const Json listed = answer.value("models", Json::array());
   for (const Json& file : listed) {
     if (file.is_object() && !TextOf(file, "path").empty()) {
-      files.push_back(InfoOf(file, models_dir_));
+      files.push_back(FileInfoOf(file, models_dir_));
     }
   }
   // The first is the default: that of ResolveModels (library/library.h), the first by its stem.
   std::ranges::stable_sort(
       files, {}, [](const ModelFileInfo& file) { return std::filesystem::path(file.path).stem(); });
   const std::lock_guard lock(mutex_);
-  files_ = std::move(files);
-  return {};
+  files_ = files;
+  return files;
+}
+
+void ModelCatalog::Forget() {
+  const std::lock_guard lock(mutex_);
+  files_.reset();
 }
 
 Result<std::vector<ModelFileInfo>> ModelCatalog::List() {
@@ -92,9 +97,7 @@ Result<std::vector<ModelFileInfo>> ModelCatalog::List() {
     const std::lock_guard lock(mutex_);
     if (files_) return *files_;
   }
-  INGOT_RETURN_IF_ERROR(Refresh());
-  const std::lock_guard lock(mutex_);
-  return *files_;
+  return Load();
 }
 
 Result<ModelFileInfo> ModelCatalog::Find(std::string_view name, std::string_view field,

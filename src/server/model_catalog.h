@@ -24,6 +24,9 @@ struct ModelFileInfo {
   bool Holds(ModelKind kind) const;
 };
 
+// Of a file of the worker's list.
+ModelFileInfo FileInfoOf(const Json& file, const std::string& models_dir);
+
 // Asks the worker for the list and keeps it. Thread-safe.
 class ModelCatalog {
  public:
@@ -31,7 +34,8 @@ class ModelCatalog {
       : jobs_(jobs), models_dir_(std::move(models_dir)) {}
 
   Result<std::vector<ModelFileInfo>> List();
-  Status Refresh();
+  Status Refresh() { return Load().status(); }
+  void Forget();  // List asks again
 
   // Title, title without hash, name, model_name, file name, stem, path of the list, short or full
   // SHA-256, in any case. A name that is not known is looked for once more on the disk; kNotFound
@@ -41,6 +45,7 @@ class ModelCatalog {
   Result<ModelFileInfo> FindModule(std::string_view name, std::string_view field);
 
  private:
+  Result<std::vector<ModelFileInfo>> Load();
   Result<ModelFileInfo> FindOf(std::string_view name, std::string_view field,
                                std::optional<ModelKind> kind);
 

@@ -6,6 +6,7 @@
 
 #include "jobs/job_service.h"
 #include "server/http_server.h"
+#include "server/log_tail.h"
 #include "server/metrics.h"
 #include "server/router.h"
 #include "server/serve.h"
@@ -17,6 +18,10 @@ void AddApiRoutes(Router& router, JobService& jobs, const ServeOptions& options)
 
 // The web page: / and /web/….
 void AddPageRoutes(Router& router);
+
+// /ingot/v1/state and /ingot/v1/logs. `url`: where it listens.
+void AddStateRoutes(Router& router, JobService& jobs, const ServeOptions& options,
+                    const LogTail& log, std::function<std::string()> url);
 
 // /healthz, /metrics, /openapi.json, /docs. Last of all.
 void AddOperationsRoutes(Router& router, JobService& jobs, const ServeOptions& options,

@@ -67,11 +67,12 @@ void AddGeneration(Router& router, const ApiPtr& api) {
   AddRefusal(router, "extra-single-image", "upscaling");
   AddRefusal(router, "extra-batch-images", "upscaling");
   AddRefusal(router, "interrogate", "a caption of a picture");
-  AddAction(router, "interrupt", "Cancels the running job", [api] {
-    (void)api->jobs.Interrupt();
-    return Status();
-  });
-  AddAction(router, "skip", "As interrupt: pictures of a job are one batch", [api] {
+  AddAction(router, "interrupt", "Ends the running job with the pictures that it has sampled",
+            [api] {
+              (void)api->jobs.Interrupt();
+              return Status();
+            });
+  AddAction(router, "skip", "As interrupt", [api] {
     (void)api->jobs.Interrupt();
     return Status();
   });

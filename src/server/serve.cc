@@ -1,11 +1,13 @@
 #include "server/serve.h"
 
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <condition_variable>
 #include <cstdio>
 #include <mutex>
 
+#include "server/log_writer.h"
 #include "server/routes.h"
 
 namespace ingot::server {
@@ -27,6 +29,8 @@ Status ServeJobs(const ServeOptions& options, JobService& jobs, std::stop_token 
   INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Access> access, Access::Create(options));
   RaiseDescriptorLimit();
   Metrics metrics;
+  LogWriter log(STDERR_FILENO);
+  LogTail log_tail;
   Router router;
   HttpServer* listener = nullptr;
   AddApiRoutes(router, jobs, options);
@@ -39,12 +43,22 @@ Status ServeJobs(const ServeOptions& options, JobService& jobs, std::stop_token 
     return listener == nullptr ? HttpCounts() : listener->counts();
   });
 
+  AddStateRoutes(router, jobs, options, log_tail, [&] {
+    const std::lock_guard lock(listener_mutex);
+    return listener == nullptr ? std::string() : listener->url();
+  });
+
+  const auto write = [&](LogLevel level, std::string line) {
+    if (level > options.log_level || line.empty()) return;
+    log.Write(line);
+    log_tail.Add(std::move(line));
+  };
   const auto observe = [&](const Exchange& exchange) {
     metrics.Count(exchange);
-    if (LevelOf(exchange) <= options.log_level) {
-      std::fprintf(stderr, "%s\n", LogLine(exchange).c_str());
-    }
+    write(LevelOf(exchange), LogLine(exchange));
   };
+  const std::unique_ptr<Subscription> events =
+      jobs.Subscribe("", 0, [&](const JobEvent& event) { write(LevelOf(event), LogLine(event)); });
   INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<HttpServer> server,
                          HttpServer::Listen({.address = options.address,
                                              .port = options.port,
@@ -76,7 +90,8 @@ Status Serve(const ServeOptions& options, std::stop_token stop) {
                                            .worker_binary = options.worker_binary,
                                            .memory_bytes = options.memory_bytes,
                                            .scratch_folder = options.scratch_folder,
-                                           .num_threads = options.num_threads}));
+                                           .num_threads = options.num_threads,
+                                           .sim = options.sim}));
   return ServeJobs(options, *jobs, stop, [](const std::string& url) {
     std::printf("Ingot listens at %s\n", url.c_str());
     std::fflush(stdout);

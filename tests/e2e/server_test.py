@@ -1,12 +1,18 @@
 """`ingot serve` with the demo model, as clients of Forge, of OpenAI and of its own API meet it."""
 import base64
+import hashlib
 import json
+import pathlib
+import shutil
+import tempfile
 import threading
 import time
+import unittest
 import urllib.parse
 
 import ingot
-from server import SMALL, ServedTest, wait_until
+from ingot import MODELS
+from server import SMALL, ServedTest, Server, wait_until
 
 
 class ServerTest(ServedTest):
@@ -71,6 +77,11 @@ class ServerTest(ServedTest):
         self.assertIn("started", types)
         rest = self.server.events(path + "/events", {"Last-Event-ID": events[-2][0]})
         self.assertEqual([event[1] for event in rest], ["done"])
+        again = self.server.events(path + "/events")  # of the ended job
+        self.assertEqual(again[-1], events[-1])
+        self.assertEqual(again[0][1], "queued")
+        self.assertEqual(self.server.events(path + "/events", {"Last-Event-ID": events[-2][0]}),
+                         rest)
         done = self.server.json("GET", path)
         self.assertEqual(done["state"], "done")
         _, headers, picture = self.server.ask("GET", done["images"][0]["url"])
@@ -78,6 +89,65 @@ class ServerTest(ServedTest):
         self.assertTrue(picture.startswith(b"\x89PNG"))
         self.server.json("DELETE", path)
         self.server.json("GET", path, status=404)
+
+    def test_a_page_can_draw_the_memory_of_a_job_against_its_plan(self):
+        job = self.server.json("POST", "/ingot/v1/jobs", {"job": {**SMALL, "steps": 400}}, 202)
+        path = "/ingot/v1/jobs/" + job["id"]
+        wait_until(lambda: (self.server.json("GET", path)["progress"] or {}).get("step"))
+        progress = self.server.json("GET", path)["progress"]
+        self.assertEqual((progress["phase"], progress["num_steps"]), ("sampling", 400))
+        self.assertGreater(progress["memory"]["ram_bytes"], 0)
+        events = self.server.events(path + "/events")
+        plan = next(data["plan"] for _, kind, data in events if kind == "plan")
+        self.assertEqual(plan, self.server.json("GET", path)["plan"])
+        held = [data for _, kind, data in events if kind == "memory"]
+        self.assertGreaterEqual(len(held), 2)
+        streamed = [data["streamed_bytes"] for data in held]
+        self.assertEqual(streamed, sorted(streamed))
+        self.assertGreater(streamed[-1], 0)
+        for data in held:
+            self.assertLessEqual(
+                {"job_id", "ram_bytes", "vram_bytes", "server_rss_bytes", "streamed_bytes",
+                 "stalled_s", "phase", "elapsed_s"}, set(data))
+        measured = self.server.json("GET", path)["measured"]
+        self.assertLessEqual(max(data["ram_bytes"] for data in held), measured["peak_ram_bytes"])
+        step = next(data for _, kind, data in events if kind == "step")
+        self.assertLessEqual({"step", "num_steps", "elapsed_s", "eta_s"}, set(step))
+
+    def test_a_queued_job_is_moved_and_a_running_one_is_not(self):
+        wanted = {"job": {**SMALL, "steps": 1000}}
+        running, first, second = (self.server.json("POST", "/ingot/v1/jobs", wanted, 202)["id"]
+                                  for _ in range(3))
+        path = "/ingot/v1/jobs/"
+        wait_until(lambda: self.server.json("GET", path + running)["state"] == "running")
+        moved = self.server.json("PATCH", path + second, {"position": 0})
+        self.assertEqual((moved["position"], moved["priority"]), (0, 0))
+        self.assertEqual(self.server.json("GET", path + first)["position"], 1)
+        self.assertEqual(self.server.json("PATCH", path + first, {"priority": 3})["position"], 0)
+        self.server.json("PATCH", path + running, {"position": 0}, 409)
+        self.server.json("PATCH", path + "none", {"position": 0}, 404)
+        self.server.json("PATCH", path + first, {}, 422)
+        for job in (first, second, running):
+            self.server.json("DELETE", path + job)
+        events = self.server.events(path + first + "/events")
+        self.assertIn(events[-1][1], ("cancelled",))
+
+    def test_a_page_finds_what_it_needs_to_fill_its_form_and_its_settings(self):
+        models = self.server.json("GET", "/ingot/v1/models")
+        defaults = models["sets"][0]["defaults"]
+        resolved = self.server.json("POST", "/ingot/v1/plan", {"job": {"prompt": "p"}})["job"]
+        for key, value in defaults.items():
+            if value is not None:
+                self.assertEqual(resolved[key], value, key)
+        sizes = {model["name"]: model["num_bytes"] for model in models["models"]}
+        self.assertGreater(sizes["ingot-demo.gguf"], 1000)
+        choices = self.server.json("GET", "/ingot/v1/choices")
+        self.assertIn(defaults["sampler"], [sampler["name"] for sampler in choices["samplers"]])
+        self.assertIn(defaults["scheduler"], [s["label"] for s in choices["schedulers"]])
+        state = self.server.json("GET", "/ingot/v1/state")
+        self.assertTrue(state["url"].endswith(str(self.server.address[1])))
+        self.assertEqual(state["memory"]["limited_by"], "--memory")
+        self.assertEqual(self.server.json("GET", "/ingot/v1/logs?limit=5")["lines"], [])
 
     def test_a_running_job_is_interrupted_and_its_request_is_answered(self):
         answer = []
@@ -89,6 +159,26 @@ class ServerTest(ServedTest):
         long.join(60)
         self.assertEqual(answer[0][0], 200)
         wait_until(lambda: self.server.json("GET", "/sdapi/v1/progress")["state"]["job_count"] == 0)
+
+    def test_interrupt_gives_the_pictures_that_are_sampled(self):
+        answer = []
+        steps = 100
+        batch = threading.Thread(target=lambda: answer.append(self.server.ask(
+            "POST", "/sdapi/v1/txt2img", {**SMALL, "steps": steps, "n_iter": 8, "seed": 11})))
+        batch.start()
+        wait_until(lambda: self.server.json("GET", "/sdapi/v1/progress")["state"]["sampling_step"]
+                   > steps + 5)
+        self.server.json("POST", "/sdapi/v1/interrupt")
+        batch.join(60)
+        status, headers, data = answer[0]
+        self.assertEqual(status, 200)
+        images = json.loads(data)["images"]
+        self.assertIn(len(images), range(1, 8))
+        job = self.server.json("GET", "/ingot/v1/jobs/" + headers["X-Job-Id"])
+        self.assertEqual((job["state"], job["interrupted"]), ("done", True))
+        self.assertEqual(len(job["images"]), len(images))
+        undisturbed = self.txt2img({"steps": steps, "seed": 11})["images"][0]
+        self.assertEqual(images[0], undisturbed)
 
     def test_plan_answers_without_a_job(self):
         before = self.server.json("GET", "/ingot/v1/jobs")["num_total"]
@@ -115,9 +205,18 @@ class ServerTest(ServedTest):
         address = urllib.parse.urlparse(url["data"][0]["url"])
         self.assertEqual(self.server.ask("GET", address.path)[2], picture)
         events = self.server.events("/v1/images/generations", method="POST",
-                                    body={**body, "stream": True, "partial_images": 2})
+                                    body={**body, "steps": 40, "stream": True,
+                                          "partial_images": 2})
         self.assertEqual(events[-1][1], "image_generation.completed")
-        self.assertEqual(base64.b64decode(events[-1][2]["b64_json"]), picture)
+        partial = [data for _, kind, data in events[:-1]
+                   if kind == "image_generation.partial_image"]
+        self.assertEqual([data["partial_image_index"] for data in partial],
+                         list(range(len(partial))))
+        self.assertIn(len(partial), (1, 2))
+        for data in partial:
+            self.assertTrue(base64.b64decode(data["b64_json"]).startswith(b"\x89PNG"))
+        picture = self.server.json("POST", "/v1/images/generations", {**body, "steps": 40})
+        self.assertEqual(events[-1][2]["b64_json"], picture["data"][0]["b64_json"])
         model = self.server.json("GET", "/v1/models")["data"][0]["id"]
         self.server.json("POST", "/v1/images/generations", {**body, "model": model})
         error = self.server.json("POST", "/v1/images/generations", {"n": 1}, 400)
@@ -156,6 +255,33 @@ class ServerTest(ServedTest):
         if "$ref" in body:
             body = schema["components"]["schemas"][body["$ref"].rsplit("/", 1)[1]]
         return list(body.get("properties", {}))
+
+
+class HashTest(unittest.TestCase):
+    def test_files_are_hashed_while_nothing_runs_and_found_by_their_content(self):
+        with tempfile.TemporaryDirectory() as folder:
+            models = pathlib.Path(folder, "models")
+            shutil.copytree(MODELS, models)
+            vae = next(models.rglob("ingot-demo-ae.safetensors"))
+            copy = vae.with_name("copy" + vae.suffix)
+            shutil.copy(vae, copy)
+            flux = next(models.rglob("ingot-demo.gguf"))
+            hashes = {path: hashlib.sha256(path.read_bytes()).hexdigest()
+                      for path in (vae, copy, flux)}
+            with Server(pathlib.Path(folder, "data"), models) as server:
+                def listed():
+                    return {pathlib.Path(model["path"]): model
+                            for model in server.json("GET", "/ingot/v1/models")["models"]}
+                wait_until(lambda: all(model["sha256"] for model in listed().values()))
+                for path, sha256 in hashes.items():
+                    self.assertEqual(listed()[path]["sha256"], sha256)
+                self.assertEqual(listed()[vae]["duplicates"], [copy.name])
+                found = server.json("GET", "/ingot/v1/files/" + hashes[vae])["files"]
+                self.assertEqual({pathlib.Path(file["path"]) for file in found}, {vae, copy})
+                server.json("GET", "/ingot/v1/files/" + "0" * 64, status=404)
+                job = server.json("POST", "/ingot/v1/plan",
+                                  {"job": {**SMALL, "model": hashes[flux]}})["job"]
+                self.assertEqual(job["files"]["diffusion"], str(flux))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """A GPU simulated by `--device sim`: the CPU's pixels, within the memory that --vram names."""
 
+import pathlib
 import re
 
+import server
 from ingot import MODELS, PROMPT, SMALL, IngotTest, main
 
 JOB = [*SMALL, "--seed", "1"]
@@ -37,6 +39,24 @@ class Sim(IngotTest):
             plans.add(planned)
         self.assertGreaterEqual(len(plans), 3)
 
+    def test_a_server_runs_its_jobs_on_the_device_and_tells_its_memory(self):
+        sha256 = self.report()["images"][0]["sha256"]
+        width, height = re.search(r"(\d+)x(\d+)", " ".join(SMALL)).groups()
+        steps = int(SMALL[SMALL.index("--steps") + 1])
+        job = {"prompt": PROMPT, "width": int(width), "height": int(height), "steps": steps,
+               "seed": 1}
+        with server.Server(pathlib.Path(self.dir, "data"),
+                           flags=[*SIM, "--vram", "1GiB", "--link", "5"]) as served:
+            device = served.json("GET", "/ingot/v1/state")["device"]
+            self.assertEqual((device["name"], device["vram_bytes"]), ("sim", 1 << 30))
+            path = "/ingot/v1/jobs/" + served.json("POST", "/ingot/v1/jobs", {"job": job}, 202)["id"]
+            events = served.events(path + "/events")
+            done = served.json("GET", path)
+        self.assertEqual(done["images"][0]["sha256"], sha256)
+        held = max(data["vram_bytes"] for _, kind, data in events if kind == "memory")
+        self.assertGreater(held, 0)
+        self.assertLessEqual(held, done["plan"]["peak_vram_bytes"])
+
     def test_weights_come_through_a_small_ring_in_ram(self):
         """At 256x192, where the CPU alone needs more RAM than beside the device."""
         job = ["--models", MODELS, "--size", "256x192", "--steps", "2"]
@@ -54,6 +74,9 @@ class Sim(IngotTest):
         for flags, named in ((["--device", "gpu"], "--device"), (["--vram", "1GiB"], "--vram"),
                              (["--link", "1"], "--link"), ([*SIM, "--link", "0"], "--link")):
             done = self.ingot("plan", PROMPT, "--models", MODELS, *JOB, *flags)
+            self.assertEqual(done.returncode, 2, flags)
+            self.assertIn(named, done.stderr)
+            done = self.ingot("serve", "--port", "0", "--models", MODELS, *flags)
             self.assertEqual(done.returncode, 2, flags)
             self.assertIn(named, done.stderr)
 

@@ -74,13 +74,15 @@ int64_t CountInSampling(JobRequest request, Trace* trace = nullptr) {
   Result<FluxPipeline> pipeline = FluxPipeline::Prepare(*job, **device);
   INGOT_CHECK(pipeline.ok() && pipeline->FitTo(**device, int64_t{1} << 40).ok());
   int64_t first = 0, last = 0;
-  const Result<Record> record =
-      pipeline->Run({.device = **device, .progress = [&](const JobProgress& progress) {
-                       if (progress.phase != "sampling" || progress.num_steps == 0) return;
-                       if (progress.step == 1) first = num_allocations;
-                       if (progress.step == progress.num_steps) last = num_allocations;
-                     }});
+  RunCounters counters;  // as the worker has it
+  const Result<Record> record = pipeline->Run(
+      {.device = **device, .counters = &counters, .progress = [&](const JobProgress& progress) {
+         if (progress.phase != "sampling" || progress.num_steps == 0) return;
+         if (progress.step == 1) first = num_allocations;
+         if (progress.step == progress.num_steps) last = num_allocations;
+       }});
   EXPECT_TRUE(record.ok()) << record.status().message();
+  EXPECT_GT(counters.num_ops, 0);
   EXPECT_GT(first, 0);
   EXPECT_GE(last, first);
   return last - first;

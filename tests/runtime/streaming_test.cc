@@ -81,6 +81,31 @@ TEST(Streaming, ThePlanCountsTheBytesThatAreRead) {
   EXPECT_EQ(program.Plan("test").num_loads, 0);
 }
 
+TEST(Streaming, CountersSayWhatWasDoneAtEachOp) {
+  const Graph graph = Layers(6);
+  const WeightsFile file(graph);
+  WatchedDevice device(WatchedDevice::Kernels::kFast);
+  Program program = Compile(graph, file, device);
+  ASSERT_TRUE(
+      program.PlaceWeights({.num_bytes = LeastBytes(program.weight_uses()), .num_runs = 2}).ok());
+  RunCounters counters;
+  auto execution = Execution::Start(program, device, {}, {.counters = &counters});
+  ASSERT_TRUE(execution.ok());
+  int64_t seen_bytes = 0, num_ops = 0;
+  device.before_op = [&] {
+    EXPECT_EQ(counters.num_ops, num_ops++);
+    EXPECT_GE(counters.streamed_bytes, seen_bytes);
+    seen_bytes = counters.streamed_bytes;
+  };
+  std::vector<float> y(12 * 256);
+  for (int run = 0; run < 2; ++run) ASSERT_TRUE(RunLayers(**execution, run, {}, y).ok());
+  EXPECT_EQ(counters.num_ops, num_ops);
+  EXPECT_GT(seen_bytes, 0);
+  EXPECT_LE(counters.streamed_bytes, (*execution)->streamed_bytes());
+  EXPECT_GE(counters.streamed_bytes, program.Plan("test").streamed_bytes);
+  EXPECT_EQ(counters.stalled_s, (*execution)->stalled_s());
+}
+
 TEST(Streaming, NothingIsAllocatedBetweenTheFirstOpAndTheLast) {
   const Graph graph = Layers(6);
   const WeightsFile file(graph);

@@ -27,6 +27,7 @@ class FakeJobService : public JobService {
   Status submit_status;  // of the next Submit, when it is not ok
   std::vector<Submission> submissions;
   std::vector<std::string> cancelled;
+  std::vector<JobMove> moves;
   ServiceState state = {.worker_alive = true};
   std::map<std::string, Json, std::less<>> stored;
   int num_asked = 0, num_forgotten = 0, num_interrupted = 0;
@@ -112,7 +113,16 @@ class FakeJobService : public JobService {
     ++num_interrupted;
     return true;
   }
-  Status Reprioritise(std::string_view, int) override { return {}; }
+  Status Move(std::string_view id, const JobMove& move) override {
+    const std::lock_guard lock(mutex_);
+    const auto found = rows_.find(id);
+    if (found == rows_.end()) return NotFound("job {}: no such job", id);
+    if (found->second.state != JobState::kQueued) {
+      return InvalidArgument("job {}: expected one that is queued", id);
+    }
+    moves.push_back(move);
+    return {};
+  }
   Status Remove(std::string_view id) override {
     const std::lock_guard lock(mutex_);
     rows_.erase(std::string(id));
@@ -122,6 +132,14 @@ class FakeJobService : public JobService {
   Result<std::string> Thumbnail(std::string_view id, size_t n, int side) override {
     INGOT_ASSIGN_OR_RETURN(const JobRow job, Get(id));
     return fmt::format("small {} {} {}", job.id, n, side);
+  }
+  std::vector<JobEvent> PastEvents(std::string_view job_id, uint64_t last_event_id) override {
+    const std::lock_guard lock(mutex_);
+    std::vector<JobEvent> past;
+    for (const JobEvent& event : events_) {
+      if (event.id > last_event_id && event.job_id == job_id) past.push_back(event);
+    }
+    return past;
   }
   std::unique_ptr<Subscription> Subscribe(std::string_view job_id, uint64_t last_event_id,
                                           EventSink sink) override {

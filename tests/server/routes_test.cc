@@ -257,6 +257,139 @@ TEST(IngotApi, DeleteCancelsAJobThatHasNotEnded) {
   EXPECT_EQ(client.Get("/ingot/v1/jobs/job1")["state"], "cancelled");
 }
 
+TEST(IngotApi, PatchMovesAJobThatIsQueued) {
+  ApiClient client;
+  client.Ask("POST", "/ingot/v1/jobs", {{"job", {{"prompt", "p"}}}});
+  const auto patch = [&](const char* id, Json body) {
+    return client.Ask("PATCH", std::string("/ingot/v1/jobs/") + id, body).status;
+  };
+  EXPECT_EQ(patch("job1", {{"position", 0}}), 200);
+  EXPECT_EQ(patch("job1", {{"priority", 2}}), 200);
+  EXPECT_EQ(client.jobs.moves[0].position, 0);
+  EXPECT_EQ(client.jobs.moves[0].priority, std::nullopt);
+  EXPECT_EQ(client.jobs.moves[1].priority, 2);
+  EXPECT_EQ(patch("job1", Json::object()), 422);
+  EXPECT_EQ(patch("job1", {{"position", -1}}), 422);
+  EXPECT_EQ(patch("job2", {{"position", 0}}), 404);
+  client.jobs.SetState("job1", JobState::kRunning);
+  EXPECT_EQ(patch("job1", {{"position", 0}}), 409);
+}
+
+TEST(IngotApi, ARunningJobShowsItsLastEvents) {
+  ApiClient client;
+  client.Ask("POST", "/ingot/v1/jobs", {{"job", {{"prompt", "p"}}}});
+  EXPECT_EQ(client.Get("/ingot/v1/jobs/job1")["progress"], Json());
+  client.jobs.SetState("job1", JobState::kRunning);
+  client.jobs.state.running = RunningJob{.id = "job1",
+                                         .phase = "sampling",
+                                         .step = 2,
+                                         .num_steps = 4,
+                                         .eta_s = 3,
+                                         .memory = {.ram_bytes = 5, .streamed_bytes = 7}};
+  const Json progress = client.Get("/ingot/v1/jobs/job1")["progress"];
+  EXPECT_EQ(progress["step"], 2);
+  EXPECT_EQ(progress["eta_s"], 3.0);
+  EXPECT_EQ(progress["memory"]["ram_bytes"], 5);
+  EXPECT_EQ(progress["memory"]["streamed_bytes"], 7);
+}
+
+TEST(IngotApi, ChoicesAreTheTablesThatJobsAreResolvedBy) {
+  ApiClient client;
+  const Json choices = client.Get("/ingot/v1/choices");
+  EXPECT_EQ(choices["samplers"][0]["name"], Samplers()[0].name);
+  EXPECT_EQ(choices["samplers"].size(), Samplers().size());
+  EXPECT_EQ(choices["schedulers"].size(), Schedulers().size());
+  EXPECT_EQ(choices["rngs"], Json({"cpu", "nv"}));
+  EXPECT_EQ(choices["precisions"], Json({"fast", "default", "exact"}));
+  EXPECT_EQ(choices["limits"]["max_side"], kJobLimits.max_side);
+}
+
+TEST(IngotApi, ModelsHaveTheNamesThatJobsCallThemBy) {
+  ApiClient client;
+  const Json models = client.Get("/ingot/v1/models")["models"];
+  EXPECT_EQ(models[0]["name"], "ingot-demo.gguf");
+  EXPECT_EQ(models[0]["title"], "ingot-demo.gguf [aaaaaaaaaa]");
+  EXPECT_EQ(models[1]["name"], "flux/schnell-Q4_0.gguf");
+  const Response accepted = client.Ask("POST", "/ingot/v1/jobs",
+                                       {{"job", {{"prompt", "p"}, {"model", models[1]["name"]}}}});
+  EXPECT_EQ(accepted.status, 202) << accepted.body;
+}
+
+TEST(IngotApi, AFileIsFoundByItsContentAndItsCopiesAreNamed) {
+  ApiClient client;
+  const std::string hash(64, 'b');
+  client.jobs.answers["models"] = {{"models",
+                                    {{{"path", "/m/VAE/ae.safetensors"}, {"sha256", hash}},
+                                     {{"path", "/m/VAE/copy.safetensors"}, {"sha256", hash}},
+                                     {{"path", "/m/VAE/unknown.safetensors"}, {"sha256", nullptr}},
+                                     {{"path", "/m/VAE/other.safetensors"}, {"sha256", nullptr}}}}};
+  const Json models = client.Get("/ingot/v1/models")["models"];
+  EXPECT_EQ(models[0]["duplicates"], Json::array({"copy.safetensors"}));
+  EXPECT_EQ(models[2]["duplicates"], Json::array());
+  const Json files = client.Get("/ingot/v1/files/" + hash)["files"];
+  ASSERT_EQ(files.size(), 2u);
+  EXPECT_EQ(files[1]["name"], "copy.safetensors");
+  EXPECT_EQ(client.Ask("GET", "/ingot/v1/files/" + std::string(64, 'c')).status, 404);
+}
+
+TEST(IngotApi, ATitleHasTheHashAsSoonAsItIsKnown) {
+  ApiClient client;
+  const auto title = [&] {
+    return Json::parse(client.Ask("GET", "/sdapi/v1/sd-models").body)[1]["title"];
+  };
+  EXPECT_EQ(title(), "flux/schnell-Q4_0.gguf");
+  const std::string hash(64, 'c');
+  client.jobs.answers["models"]["models"][1]["sha256"] = hash;
+  client.jobs.Emit({.type = "hashed", .data = Json::object()});
+  EXPECT_EQ(title(), "flux/schnell-Q4_0.gguf [cccccccccc]");
+  const Response accepted =
+      client.Ask("POST", "/ingot/v1/jobs", {{"job", {{"prompt", "p"}, {"model", hash}}}});
+  EXPECT_EQ(accepted.status, 202) << accepted.body;
+}
+
+TEST(StateApi, SaysHowTheServerIsWithoutItsSecrets) {
+  ApiClient client;
+  LogTail log;
+  const ServeOptions options{.models_dir = "/m",
+                             .data_dir = "/d",
+                             .num_threads = 3,
+                             .sim = SimOptions{.vram_bytes = 7},
+                             .api_auth = "user:secret"};
+  AddStateRoutes(client.router, client.jobs, options, log, [] { return "http://127.0.0.1:1"; });
+  const Response response = client.Ask("GET", "/ingot/v1/state");
+  EXPECT_EQ(response.body.find("secret"), std::string::npos);
+  const Json state = Json::parse(response.body);
+  EXPECT_EQ(state["url"], "http://127.0.0.1:1");
+  EXPECT_EQ(state["has_auth"], true);
+  EXPECT_EQ(state["worker"]["alive"], true);
+  EXPECT_EQ(state["device"]["name"], "sim");
+  EXPECT_EQ(state["device"]["vram_bytes"], 7);
+  EXPECT_EQ(state["device"]["num_threads"], 3);
+  EXPECT_EQ(state["folders"]["models"], "/m");
+  EXPECT_GE(state["uptime_s"], 0);
+}
+
+TEST(StateApi, LogsAreTheLastLinesAndNoneSaysWhatAPictureShows) {
+  ApiClient client;
+  LogTail log;
+  AddStateRoutes(client.router, client.jobs, {}, log, [] { return ""; });
+  for (int i = 0; i < 1200; ++i) log.Add(fmt::format("{{\"i\":{}}}", i));
+  log.Add(LogLine(JobEvent{.job_id = "j",
+                           .type = "failed",
+                           .data = {{"code", "NotFound"}, {"error", "gone"}, {"prompt", "p"}}}));
+  EXPECT_EQ(log.Last(2000).size(), LogTail::kMaxLines);
+  const Json lines = client.Get("/ingot/v1/logs?limit=2")["lines"];
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_EQ(lines[0]["i"], 1199);
+  EXPECT_EQ(lines[1]["level"], "warning");
+  EXPECT_EQ(lines[1]["event"], "failed");
+  EXPECT_EQ(lines[1]["error"], "gone");
+  EXPECT_FALSE(lines[1].contains("prompt"));
+  EXPECT_EQ(client.Get("/ingot/v1/logs")["lines"].size(), 200u);
+  EXPECT_EQ(client.Ask("GET", "/ingot/v1/logs?limit=0").status, 422);
+  EXPECT_EQ(LogLine(JobEvent{.type = "step"}), "");
+}
+
 TEST(IngotApi, NoPathOfAClientIsAFile) {
   ApiClient client;
   const Response response =
@@ -280,6 +413,26 @@ TEST(IngotApi, EventsGoOnBehindTheLastOne) {
   EXPECT_EQ(answered->stream->events[0].data, R"({"job_id":"job1","step":1})");
   EXPECT_EQ(answered->stream->events[1].type, "done");
   answered->CloseStream();
+}
+
+TEST(IngotApi, AnEndedJobTellsWhatIsKnownOfItAndItsEnd) {
+  ApiClient client;
+  const auto types = [&](const char* id, const char* last) {
+    const auto answered = client.Begin("GET", fmt::format("/ingot/v1/jobs/{}/events", id), "",
+                                       {{"Last-Event-ID", last}});
+    answered->WaitForClose();
+    std::string all;
+    for (const auto& event : answered->stream->events) all += event.type + " ";
+    return all;
+  };
+  (void)client.Ask("POST", "/ingot/v1/jobs", {{"job", {{"prompt", "p"}}}});
+  client.jobs.Emit({.job_id = "job1", .type = "started"});
+  client.jobs.Finish("job1", JobState::kDone, {TestPicture()});
+  EXPECT_EQ(types("job1", "0"), "started done ");
+  EXPECT_EQ(types("job1", "1"), "done ");
+  (void)client.Ask("POST", "/ingot/v1/jobs", {{"job", {{"prompt", "p"}}}});
+  client.jobs.SetState("job2", JobState::kFailed);  // by a server before this one
+  EXPECT_EQ(types("job2", "0"), "failed ");
 }
 
 TEST(IngotApi, PlanAsksAndRunsNothing) {

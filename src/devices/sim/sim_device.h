@@ -66,6 +66,7 @@ class SimDevice final : public Device, public CopyEngine {
   }
 
   int64_t FreeBytes() const override;
+  int64_t UsedBytes() const override { return vram_.num_bytes(); }
   int64_t PeakBytes() const override { return vram_.peak_bytes(); }
   void ResetPeak() override { vram_.ResetPeak(); }
   double LinkBytesPerSecond() const override { return options_.link_bytes_per_s; }

@@ -1,0 +1,22 @@
+// Flags of `run`, `plan` and `serve` that say where jobs compute.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "base/status.h"
+#include "engine/engine.h"
+
+namespace ingot {
+
+// As they were typed; empty or unset: not given.
+struct DeviceFlags {
+  std::string device;          // "cpu", "sim"
+  std::string vram;            // "4GiB"
+  std::optional<double> link;  // GB/s of the simulated device
+};
+
+// The simulated device; none: the processor. kInvalidArgument names the flag.
+Result<std::optional<SimOptions>> ParseDevice(const DeviceFlags& flags);
+
+}  // namespace ingot
