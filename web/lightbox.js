@@ -30,6 +30,7 @@ export class Lightbox {
   // list: TileList. onClose(index): the tile that was seen last.
   constructor(list, {onClose}) {
     this.list = list;
+    this.toasts = document.getElementById("toasts");  // would be beneath a modal dialog
     this.image = h("img", {alt: "", draggable: "false"});
     this.stage = h("div", {class: "lightbox-stage", onclick: () => this.zoom()}, this.image);
     this.place = h("span", {class: "muted small", "aria-live": "polite"});
@@ -41,10 +42,13 @@ export class Lightbox {
     this.node = h("dialog", {class: "lightbox", "aria-label": "Picture", onkeydown: (event) => this.#key(event)},
       h("div", {class: "lightbox-bar"}, this.previous, this.next, this.place, h("span", {class: "space"}), this.zoomButton, icon("Close", () => this.node.close(), "×")),
       this.stage, this.side);
-    this.node.addEventListener("close", () => { this.#leave(); onClose(this.#index); });
+    this.node.addEventListener("close", () => { this.stop(); onClose(this.#index); });
   }
 
-  stop() { this.#leave(); }
+  stop() {
+    this.#leave();
+    document.body.append(this.toasts);
+  }
 
   open(index) {
     const tile = this.list.at(index);
@@ -90,7 +94,10 @@ export class Lightbox {
     }
     this.zoomButton.hidden = job.num_images === 0;
     fill(this.side, h("p", {class: "muted"}, "…"));
-    if (!this.node.open) this.node.showModal();
+    if (!this.node.open) {
+      this.node.append(this.toasts);
+      this.node.showModal();
+    }
     this.#drawPlace();
     this.list.want(index + 1);
     try {
