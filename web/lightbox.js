@@ -39,7 +39,7 @@ export class Lightbox {
     this.previous = icon("Previous picture", () => this.open(this.#index - 1), "←");
     this.next = icon("Next picture", () => this.open(this.#index + 1), "→");
     this.side = h("div", {class: "lightbox-record stack"});
-    this.node = h("dialog", {class: "lightbox", "aria-label": "Picture", onkeydown: (event) => this.#key(event)},
+    this.node = h("dialog", {class: "lightbox", tabindex: -1, "aria-label": "Picture", onkeydown: (event) => this.#key(event)},
       h("div", {class: "lightbox-bar"}, this.previous, this.next, this.place, h("span", {class: "space"}), this.zoomButton, icon("Close", () => this.node.close(), "×")),
       this.stage, this.side);
     this.node.addEventListener("close", () => { this.stop(); onClose(this.#index); });
@@ -74,8 +74,10 @@ export class Lightbox {
   #drawPlace() {
     const total = this.list.total ?? 0;
     this.place.textContent = `${(this.#index + 1).toLocaleString()} of ${total.toLocaleString()}`;
-    this.previous.disabled = this.#index <= 0;
-    this.next.disabled = this.#index + 1 >= total;
+    for (const [button, isOff] of [[this.previous, this.#index <= 0], [this.next, this.#index + 1 >= total]]) {
+      if (isOff && button === document.activeElement) this.node.focus();  // keys go where the focus is
+      button.disabled = isOff;
+    }
   }
 
   async #show(tile, index) {
@@ -96,6 +98,7 @@ export class Lightbox {
     fill(this.side, h("p", {class: "muted"}, "…"));
     if (!this.node.open) {
       this.node.append(this.toasts);
+      this.#drawPlace();
       this.node.showModal();
     }
     this.#drawPlace();
