@@ -370,8 +370,8 @@ class Service final : public JobService {
   void StartWorkers() {
     // Its plans must be those of the worker: as many threads, of which none has work.
     const auto kernel_kills = std::make_shared<KernelKills>();
-    planner_ = std::make_unique<Planner>(WorkerSupervisor::Options{
-        options_.worker_binary, StartMessage("questions"), kernel_kills});
+    planner_ = std::make_unique<Planner>(
+        WorkerSupervisor::Options{options_.worker_binary, StartMessage("questions"), kernel_kills});
     runner_ = std::make_unique<WorkerSupervisor>(
         WorkerSupervisor::Options{options_.worker_binary, StartMessage("jobs"), kernel_kills},
         WorkerSupervisor::Callbacks{

@@ -105,7 +105,7 @@ TEST_F(SqliteQueueTest, AQueueOfTheFirstVersionKeepsItsOrder) {
   Execute(
       "DROP INDEX jobs_waiting; ALTER TABLE jobs DROP COLUMN place;"
       "CREATE INDEX jobs_waiting ON jobs (priority DESC, id) WHERE state = 'queued';"
-      "PRAGMA user_version=1");
+      "PRAGMA user_version=2");
   Open();
   Add("d");
   EXPECT_EQ(ClaimAll(), "urgent a b c d ");
@@ -282,7 +282,7 @@ TEST_F(SqliteQueueTest, WhatIsRemovedIsHiddenUntilItIsRestoredOrPurged) {
   EXPECT_EQ(queue_->List({})->num_total, 1);
 }
 
-TEST_F(SqliteQueueTest, AQueueOfTheFirstVersionKnowsItsModelsAndPicturesAfterOpening) {
+TEST_F(SqliteQueueTest, AQueueOfAnEarlierVersionKnowsItsModelsAndPicturesAfterOpening) {
   const JobRow row = Add("a");
   queue_.reset();
   Execute(
@@ -290,7 +290,7 @@ TEST_F(SqliteQueueTest, AQueueOfTheFirstVersionKnowsItsModelsAndPicturesAfterOpe
       "'{\"files\":{\"diffusion\":\"/m/flux.1-dev.gguf\"}}';"
       "DROP INDEX jobs_in_lists; DROP INDEX jobs_removed; ALTER TABLE jobs DROP COLUMN model;"
       "ALTER TABLE jobs DROP COLUMN num_images; ALTER TABLE jobs DROP COLUMN removed;"
-      "PRAGMA user_version=1");
+      "PRAGMA user_version=2");
   Open();
   EXPECT_EQ(queue_->List({.model = "flux.1-dev"})->num_images, 2);
 }
