@@ -72,6 +72,7 @@ Result<Engine> Engine::Open(const EngineOptions& options) {
            .kernels = options.reference_kernels ? CpuKernels::kReference : CpuKernels::kFast,
            .target = options.cpu_target}));
   Engine engine(options);
+  if (options.keep_tokenizers) engine.tokenizers_ = std::make_unique<Tokenizers>();
   engine.device_ = std::move(device);
   if (options.sim) {
     engine.cpu_ = std::move(engine.device_);
@@ -122,7 +123,8 @@ Result<FluxPipeline> Engine::Prepare(const Job& job, const BudgetFlags& flags,
                                      std::vector<JobChange>* changes) const {
   INGOT_ASSIGN_OR_RETURN(const Budget budget, ReadBudget(flags));
   const int64_t trace_bytes = device_->trace() != nullptr ? Trace::num_bytes() : 0;
-  INGOT_ASSIGN_OR_RETURN(FluxPipeline pipeline, FluxPipeline::Prepare(job, *device_));
+  INGOT_ASSIGN_OR_RETURN(FluxPipeline pipeline,
+                         FluxPipeline::Prepare(job, *device_, tokenizers_.get()));
   Budget without_trace = budget;
   without_trace.ram_bytes -= trace_bytes;
   const Status fit = pipeline.FitTo(without_trace, rates);

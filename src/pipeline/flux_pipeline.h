@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "graph/passes/hoist.h"
+#include "library/tokenizers.h"
 #include "memory/budget.h"
 #include "pipeline/embedding_cache.h"
 #include "pipeline/job.h"
@@ -48,7 +49,9 @@ class FluxPipeline {
  public:
   // Tokenizes the prompts and compiles every network: each fault of a header,
   // a shape or a prompt is found here, before any tensor is read. `device` outlives this.
-  static Result<FluxPipeline> Prepare(const Job& job, const Device& device);
+  // The tokenizers are of `tokenizers` where they are given, and go with this call otherwise.
+  static Result<FluxPipeline> Prepare(const Job& job, const Device& device,
+                                      Tokenizers* tokenizers = nullptr);
 
   // The same job at another size or with other pictures, to be prepared in less time; not after
   // FitTo has made a plan.
@@ -85,7 +88,7 @@ class FluxPipeline {
   };
 
   FluxPipeline(const Job& job, const Device& device) : job_(job), device_(&device) {}
-  Status Tokenize();
+  Status Tokenize(Tokenizers& tokenizers);
   Status CompileEncoders();
   // What depends on the size.
   Status CompilePictures();
