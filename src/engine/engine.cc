@@ -129,7 +129,7 @@ Result<FluxPipeline> Engine::Prepare(const Job& job, const BudgetFlags& flags,
   without_trace.ram_bytes -= trace_bytes;
   const Status fit = pipeline.FitTo(without_trace, rates);
   if (fit.code() == StatusCode::kOutOfBudget) {
-    return Refuse(job, budget, trace_bytes, pipeline, changes);
+    INGOT_RETURN_IF_ERROR(Refuse(job, budget, trace_bytes, pipeline, changes));
   }
   INGOT_RETURN_IF_ERROR(fit);
   // Tokenizers and compilers have left 10 MiB of free heap, which would stand beside every arena.
@@ -151,6 +151,7 @@ Status Engine::Refuse(const Job& job, const Budget& budget, int64_t trace_bytes,
     return RefuseJob(shape, ram, budget,
                      smallest_peak(&FluxPipeline::Least::ram_bytes, trace_bytes), changes);
   }
+  if (least.vram_bytes <= budget.vram_bytes) return {};
   return RefuseJob(shape, least.vram_bytes, {budget.vram_bytes, "--vram"},
                    smallest_peak(&FluxPipeline::Least::vram_bytes, 0), changes);
 }

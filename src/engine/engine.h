@@ -129,7 +129,8 @@ class Engine {
   Result<FluxPipeline> Prepare(const Job& job, const BudgetFlags& flags,
                                const std::optional<DeviceRates>& rates,
                                std::vector<JobChange>* changes = nullptr) const;
-  // Why no plan of `pipeline` fits, and what would; leaves it of another shape.
+  // Why no plan of `pipeline` fits, and what would; leaves it of another shape. OK where the least
+  // would fit.
   Status Refuse(const Job& job, const Budget& budget, int64_t trace_bytes, FluxPipeline& pipeline,
                 std::vector<JobChange>* changes) const;
   Result<JobResult> RunJob(const Job& job, const RunOptions& options);
