@@ -10,18 +10,18 @@ export class ApiError extends Error {
 }
 
 async function call(method, path, body, {signal, headers = {}} = {}) {
-  let response;
+  let response, answer;
   try {
     response = await fetch(path, {
       method, signal,
       headers: body === undefined ? headers : {"Content-Type": "application/json", ...headers},
       body: body === undefined ? undefined : JSON.stringify(body),
     });
+    answer = await response.json();
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, "The server does not answer.");
   }
-  const answer = await response.json().catch(() => ({}));
   if (!response.ok) throw new ApiError(response.status, message(answer, response), answer);
   return answer;
 }

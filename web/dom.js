@@ -38,13 +38,14 @@ export function fill(node, ...children) {
 let numIds = 0;
 export const uniqueId = (stem) => `${stem}-${++numIds}`;
 
-// A label over a control, with an optional hint that screen readers read with it.
-export function field(label, control, {hint, aside} = {}) {
+// A label over a control, with an optional hint that screen readers read with it; where the control
+// is a part of `node`, it is named.
+export function field(label, node, {hint, aside, control = node} = {}) {
   control.id ||= uniqueId("field");
   const note = hint === undefined ? null : h("small", {class: "hint", id: `${control.id}-hint`}, hint);
   if (note) control.setAttribute("aria-describedby", note.id);
   return h("div", {class: "field"},
-           h("div", {class: "field-head"}, h("label", {for: control.id}, label), aside), control, note);
+           h("div", {class: "field-head"}, h("label", {for: control.id}, label), aside), node, note);
 }
 
 // A select of [{value, label, disabled}]; keeps what was chosen when it is filled anew.

@@ -96,7 +96,8 @@ MemoryInUse Engine::ReadMemoryInUse() const {
   return memory;
 }
 
-Result<FluxPipeline> Engine::Prepare(const Job& job, const BudgetFlags& flags) const {
+Result<FluxPipeline> Engine::Prepare(const Job& job, const BudgetFlags& flags,
+                                     std::vector<JobChange>* changes) const {
   INGOT_ASSIGN_OR_RETURN(const Budget budget, ReadBudget(flags));
   const int64_t trace_bytes = device_->trace() != nullptr ? Trace::num_bytes() : 0;
   const auto prepare = [&](const JobShape& shape) {
@@ -113,7 +114,7 @@ Result<FluxPipeline> Engine::Prepare(const Job& job, const BudgetFlags& flags) c
   INGOT_ASSIGN_OR_RETURN(FluxPipeline pipeline, FluxPipeline::Prepare(job, *device_));
   const int64_t least = pipeline.least_bytes() + trace_bytes;
   if (least > budget.ram_bytes) {
-    return RefuseJob({job.width, job.height, job.batch}, least, budget, smallest_peak);
+    return RefuseJob({job.width, job.height, job.batch}, least, budget, smallest_peak, changes);
   }
   if (const int64_t vram = pipeline.least_vram_bytes(); vram > budget.vram_bytes) {
     const SmallestPeak smallest_vram = [&](const JobShape& shape) -> Result<int64_t> {
@@ -121,7 +122,7 @@ Result<FluxPipeline> Engine::Prepare(const Job& job, const BudgetFlags& flags) c
       return other.least_vram_bytes();
     };
     return RefuseJob({job.width, job.height, job.batch}, vram, {budget.vram_bytes, "--vram"},
-                     smallest_vram);
+                     smallest_vram, changes);
   }
   Budget without_trace = budget;
   without_trace.ram_bytes -= trace_bytes;
@@ -137,8 +138,9 @@ Result<Budget> Engine::ReadBudget(const BudgetFlags& flags) const {
                            copies != nullptr ? std::optional(copies->FreeBytes()) : std::nullopt);
 }
 
-Result<Plan> Engine::PlanJob(const Job& job, const BudgetFlags& flags) const {
-  INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, Prepare(job, flags));
+Result<Plan> Engine::PlanJob(const Job& job, const BudgetFlags& flags,
+                             std::vector<JobChange>* changes) const {
+  INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, Prepare(job, flags, changes));
   return pipeline.plan();
 }
 

@@ -31,6 +31,8 @@
 
 namespace ingot {
 
+struct JobChange;
+
 struct EngineOptions {
   size_t num_threads = 1;
   // A GPU simulated over the CPU: the same pixels, with weights and activations behind a link.
@@ -93,8 +95,9 @@ class Engine {
   Result<Budget> ReadBudget(const BudgetFlags& flags) const;
 
   // Headers only; no tensor is read. kOutOfBudget names the shortfall in bytes
-  // and what would fit (engine/refusal.h).
-  Result<Plan> PlanJob(const Job& job, const BudgetFlags& flags) const;
+  // and what would fit (engine/refusal.h), which `changes` has for programs.
+  Result<Plan> PlanJob(const Job& job, const BudgetFlags& flags,
+                       std::vector<JobChange>* changes = nullptr) const;
 
   // The least budget with which PlanJob finds a plan.
   Result<int64_t> LeastBytes(const Job& job) const;
@@ -112,7 +115,8 @@ class Engine {
 
  private:
   Engine() = default;
-  Result<FluxPipeline> Prepare(const Job& job, const BudgetFlags& flags) const;
+  Result<FluxPipeline> Prepare(const Job& job, const BudgetFlags& flags,
+                               std::vector<JobChange>* changes = nullptr) const;
   Result<JobResult> RunJob(const Job& job, const RunOptions& options);
 
   std::unique_ptr<Device> cpu_;       // what a simulated device computes on, else null

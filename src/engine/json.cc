@@ -3,6 +3,7 @@
 #include <set>
 
 #include "engine/engine.h"
+#include "engine/refusal.h"
 
 namespace ingot {
 namespace {
@@ -197,6 +198,20 @@ Json ToJson(const Plan& plan) {
           {"fixed_bytes", plan.fixed_bytes},
           {"phases", phases},
           {"explanation", ExplainPlan(plan)}};
+}
+
+Json ToJson(const Status& refusal, std::span<const JobChange> changes) {
+  Json list = Json::array();
+  for (const JobChange& change : changes) {
+    if (change.budget_bytes) {
+      list.push_back({{"memory_bytes", *change.budget_bytes}});
+    } else {
+      list.push_back({{"width", change.shape->width},
+                      {"height", change.shape->height},
+                      {"batch", change.shape->batch}});
+    }
+  }
+  return {{"message", refusal.message()}, {"changes", list}};
 }
 
 Json ToJson(const JobResult& result) {

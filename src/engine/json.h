@@ -1,6 +1,8 @@
 // Job, plan and what was measured, as JSON: one form for the command line, the worker and the API.
 #pragma once
 
+#include <span>
+
 #include <nlohmann/json.hpp>
 
 #include "base/status.h"
@@ -10,6 +12,7 @@
 
 namespace ingot {
 
+struct JobChange;
 struct JobResult;
 
 using Json = nlohmann::ordered_json;  // keys stay in the order they are written
@@ -28,6 +31,10 @@ Json ToJson(const Job& job);
 Result<JobRequest> JobRequestFromJson(const Json& json, const std::filesystem::path& models_dir);
 
 Json ToJson(const Plan& plan);
+
+// A job that does not fit: {"message", "changes": [{"memory_bytes"} or
+// {"width","height","batch"}]}.
+Json ToJson(const Status& refusal, std::span<const JobChange> changes);
 
 // {"images":[{"path","seed","sha256","infotext"}],"interrupted","plan":{…},"measured":{…}}
 Json ToJson(const JobResult& result);

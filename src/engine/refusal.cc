@@ -37,51 +37,59 @@ Result<std::optional<JobShape>> FindSize(const JobShape& job, int64_t ram_bytes,
   return std::optional(Scaled(job, fits * kSizeStep));
 }
 
-// A budget that suffices, as the user would give it.
-std::string EnoughMemory(const Budget& budget, int64_t peak) {
-  const int64_t mebibytes = (peak + (1 << 20) - 1) >> 20;
-  if (budget.ram_limited_by.starts_with("--")) {
-    return fmt::format("{} {}MiB", budget.ram_limited_by, mebibytes);
-  }
-  return fmt::format("{} MiB of {}", mebibytes, budget.ram_limited_by);
-}
-
-Result<std::vector<std::string>> FindChanges(const JobShape& job, const Budget& budget,
-                                             int64_t peak, const SmallestPeak& smallest_peak) {
-  std::vector<std::string> changes;
+Result<std::vector<JobChange>> FindChanges(const JobShape& job, const Budget& budget, int64_t peak,
+                                           const SmallestPeak& smallest_peak) {
+  std::vector<JobChange> changes;
   JobShape single = job;
   single.batch = 1;
   bool single_fits = false;
   if (job.batch > 1) {
     INGOT_ASSIGN_OR_RETURN(const int64_t single_peak, smallest_peak(single));
     single_fits = single_peak <= budget.ram_bytes;
-    if (single_fits) changes.push_back("--batch 1");
+    if (single_fits) changes.push_back({.shape = single});
   }
-  changes.push_back(EnoughMemory(budget, peak));
+  changes.push_back({.budget_bytes = peak + budget.beside_bytes});
   INGOT_ASSIGN_OR_RETURN(std::optional<JobShape> size,
                          FindSize(job, budget.ram_bytes, smallest_peak));
   if (!size && job.batch > 1 && !single_fits) {
     INGOT_ASSIGN_OR_RETURN(size, FindSize(single, budget.ram_bytes, smallest_peak));
   }
-  if (size) {
-    changes.push_back(fmt::format("--size {}x{}{}", size->width, size->height,
-                                  size->batch < job.batch ? " --batch 1" : ""));
-  }
+  if (size) changes.push_back({.shape = size});
   return changes;
+}
+
+// As the user of the command line would give it.
+std::string Words(const JobChange& change, const JobShape& job, const Budget& budget) {
+  if (change.budget_bytes) {
+    const int64_t mebibytes = (*change.budget_bytes + (1 << 20) - 1) >> 20;
+    return budget.ram_limited_by.starts_with("--")
+               ? fmt::format("{} {}MiB", budget.ram_limited_by, mebibytes)
+               : fmt::format("{} MiB of {}", mebibytes, budget.ram_limited_by);
+  }
+  const JobShape& shape = *change.shape;
+  std::vector<std::string> flags;
+  if (shape.width != job.width || shape.height != job.height) {
+    flags.push_back(fmt::format("--size {}x{}", shape.width, shape.height));
+  }
+  if (shape.batch != job.batch) flags.push_back(fmt::format("--batch {}", shape.batch));
+  return fmt::format("{}", fmt::join(flags, " "));
 }
 
 }  // namespace
 
 Status RefuseJob(const JobShape& job, int64_t peak_bytes, const Budget& budget,
-                 const SmallestPeak& smallest_peak) {
+                 const SmallestPeak& smallest_peak, std::vector<JobChange>* changes) {
   INGOT_CHECK(peak_bytes > budget.ram_bytes);
-  INGOT_ASSIGN_OR_RETURN(const std::vector<std::string> changes,
+  INGOT_ASSIGN_OR_RETURN(const std::vector<JobChange> found,
                          FindChanges(job, budget, peak_bytes, smallest_peak));
+  std::vector<std::string> words;
+  for (const JobChange& change : found) words.push_back(Words(change, job, budget));
+  if (changes != nullptr) *changes = found;
   return OutOfBudget(
       "memory: expected a plan of at most {} bytes ({}), found one of {}: {} bytes short; what "
       "would fit, the cheapest first: {}",
       budget.ram_bytes, budget.ram_limited_by, peak_bytes, peak_bytes - budget.ram_bytes,
-      fmt::join(changes, ", or "));
+      fmt::join(words, ", or "));
 }
 
 }  // namespace ingot

@@ -152,6 +152,7 @@ class Service final : public JobService {
     const UsableMemory memory = Memory();
     Json planned = argument;
     planned["memory_bytes"] = given.value_or(memory.num_bytes) - kServerShareBytes;
+    planned["beside_bytes"] = kServerShareBytes;
     INGOT_ASSIGN_OR_RETURN(Json answer, planner_->Ask(question, planned));
     if (!given) answer["budget"]["ram_limited_by"] = memory.limited_by;
     return answer;
@@ -169,6 +170,9 @@ class Service final : public JobService {
       argument["forge_inference_memory"] = *submission.forge_inference_memory;
     }
     INGOT_ASSIGN_OR_RETURN(const Json answer, Ask("plan", argument));
+    if (const auto refusal = answer.find("refusal"); refusal != answer.end()) {
+      return OutOfBudget("{}", TextOf(*refusal, "message"));
+    }
     QueuedJob job{.idempotency_key = submission.idempotency_key,
                   .output_folder = submission.output_folder,
                   .forge_inference_memory = submission.forge_inference_memory};
@@ -185,11 +189,14 @@ class Service final : public JobService {
 
   Result<JobRow> Get(std::string_view id) override {
     INGOT_ASSIGN_OR_RETURN(JobRow row, queue_->Get(id));
-    const std::lock_guard lock(mutex_);
-    if (run_ && run_->job.row.id == id) row.plan = run_->job.row.plan;
+    TakePlanOfRun(row);
     return row;
   }
-  Result<JobPage> List(const JobFilter& filter) override { return queue_->List(filter); }
+  Result<JobPage> List(const JobFilter& filter) override {
+    INGOT_ASSIGN_OR_RETURN(JobPage page, queue_->List(filter));
+    for (JobRow& row : page.jobs) TakePlanOfRun(row);
+    return page;
+  }
   Result<int> Position(std::string_view id) override { return queue_->Position(id); }
 
   Status Cancel(std::string_view id) override {
@@ -274,6 +281,7 @@ class Service final : public JobService {
     state.memory_bytes = memory.num_bytes;
     state.server_share_bytes = kServerShareBytes;
     state.memory_limited_by = memory.limited_by;
+    state.machine_bytes = MachineMemory().num_bytes;
     state.num_worker_starts = runner_->num_starts();
     state.num_worker_deaths = runner_->num_deaths();
     return state;
@@ -305,6 +313,12 @@ class Service final : public JobService {
   }
 
  private:
+  // The queue has that of the job's acceptance until it ends.
+  void TakePlanOfRun(JobRow& row) {
+    const std::lock_guard lock(mutex_);
+    if (run_ && run_->job.row.id == row.id) row.plan = run_->job.row.plan;
+  }
+
   static bool IsUnwanted(const Run& run) { return run.cancel_wanted || run.interrupt_wanted; }
 
   // Whether one of the batch is sampled: steps count all of its pictures.
@@ -322,12 +336,17 @@ class Service final : public JobService {
                            kServerShareBytes, *memory_bytes);
   }
 
-  // Of server and workers together. What the workers hold is theirs to hold again.
+  // Of server and workers together.
   UsableMemory Memory() {
     {
       const std::lock_guard lock(mutex_);
       if (memory_bytes_) return {.num_bytes = *memory_bytes_, .limited_by = "--memory"};
     }
+    return MachineMemory();
+  }
+
+  // Without a budget. What the workers hold is theirs to hold again.
+  UsableMemory MachineMemory() {
     const Result<UsableMemory> usable = ReadUsableMemory();
     if (!usable.ok()) return {.limited_by = usable.status().message()};
     return {.num_bytes = usable->num_bytes + ReadResidentSet(runner_->pid()).anonymous_bytes +
@@ -472,6 +491,7 @@ class Service final : public JobService {
                     {"job", job.row.job},
                     {"paths", paths},
                     {"memory_bytes", Memory().num_bytes - kServerShareBytes},
+                    {"beside_bytes", kServerShareBytes},
                     {"scratch_folder", options_.scratch_folder.string()},
                     {"embedding_cache", (options_.data_dir / "embeddings").string()}};
     if (job.memory_bytes) message["shrunk_bytes"] = *job.memory_bytes;

@@ -94,7 +94,8 @@ struct ServiceState {
   int64_t server_rss_bytes = 0, worker_rss_bytes = 0, planner_rss_bytes = 0;
   int64_t memory_bytes = 0;        // the budget in force, server's share included
   int64_t server_share_bytes = 0;  // of it, for everything but the engine
-  std::string memory_limited_by;
+  std::string memory_limited_by;   // "--memory" when it was set
+  int64_t machine_bytes = 0;       // what it would be unset
   // Since the server started.
   int64_t num_worker_starts = 0, num_worker_deaths = 0;
   int64_t num_done = 0, num_failed = 0, num_cancelled = 0, num_quarantined = 0;

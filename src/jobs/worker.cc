@@ -20,6 +20,7 @@
 #include "engine/engine.h"
 #include "engine/files.h"
 #include "engine/questions.h"
+#include "engine/refusal.h"
 #include "jobs/worker_protocol.h"
 
 namespace ingot {
@@ -167,6 +168,7 @@ class Worker {
 
   static BudgetFlags BudgetOf(const Json& message) {
     return {.memory_bytes = NumberOf(message, "memory_bytes"),
+            .beside_bytes = NumberOf(message, "beside_bytes").value_or(0),
             .forge_inference_memory = NumberOf(message, "forge_inference_memory")};
   }
 
@@ -247,12 +249,16 @@ class Worker {
       INGOT_ASSIGN_OR_RETURN(const Job job, ResolveJob(request));
       if (question == "resolve") return Json{{"job", ToJson(job)}};
       const BudgetFlags flags = BudgetOf(argument);
-      INGOT_ASSIGN_OR_RETURN(const Plan plan, engine_->PlanJob(job, flags));
       INGOT_ASSIGN_OR_RETURN(const Budget budget, engine_->ReadBudget(flags));
-      return Json{
+      std::vector<JobChange> changes;
+      const Result<Plan> plan = engine_->PlanJob(job, flags, &changes);
+      if (!plan.ok() && changes.empty()) return plan.status();
+      Json answer = {
           {"job", ToJson(job)},
-          {"plan", ToJson(plan)},
+          {"plan", plan.ok() ? ToJson(*plan) : Json()},
           {"budget", {{"ram_bytes", budget.ram_bytes}, {"ram_limited_by", budget.ram_limited_by}}}};
+      if (!plan.ok()) answer["refusal"] = ToJson(plan.status(), changes);
+      return answer;
     }
     if (question == "models") return ListModels(models_dir_);
     if (question == "inspect") {

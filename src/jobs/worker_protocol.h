@@ -5,8 +5,8 @@
 //   start     {role, num_threads, models_dir, sim}      first; role "jobs" or "questions"; sim, if
 //                                                       there, {vram_bytes, link_bytes_per_s}
 //   ask       {number, question, argument}              as JobService::Ask
-//   run       {id, job, paths, memory_bytes, shrunk_bytes, forge_inference_memory, scratch_folder,
-//              embedding_cache}                          shrunk_bytes: a wish, after a death
+//   run       {id, job, paths, memory_bytes, beside_bytes, shrunk_bytes, forge_inference_memory,
+//              scratch_folder, embedding_cache}          shrunk_bytes: a wish, after a death
 //   cancel    {id}
 //   interrupt {id}                                      done with what is sampled
 //   forget    {}

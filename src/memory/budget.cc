@@ -10,6 +10,7 @@ Budget MakeBudget(const BudgetFlags& flags, const UsableMemory& usable_ram,
                   std::optional<int64_t> free_vram_bytes) {
   Budget budget{.ram_bytes = usable_ram.num_bytes, .ram_limited_by = usable_ram.limited_by};
   if (flags.memory_bytes) budget = {*flags.memory_bytes, "--memory"};
+  budget.beside_bytes = flags.beside_bytes;
   budget.forge_inference_memory = flags.forge_inference_memory;
   if (free_vram_bytes) budget.vram_bytes = flags.vram_bytes.value_or(*free_vram_bytes);
   return budget;

@@ -14,6 +14,9 @@ namespace ingot {
 struct BudgetFlags {
   std::optional<int64_t> memory_bytes;  // --memory: the resident set of the process
   std::optional<int64_t> vram_bytes;    // --vram
+  // What others hold beside memory_bytes under the number that the user set (the server of a worker):
+  // counted where a larger number is named.
+  int64_t beside_bytes = 0;
   // Of Forge's API, in MB: a hint that bounds resident weights (ReservedForCompute).
   std::optional<int64_t> forge_inference_memory;
 };
@@ -23,6 +26,7 @@ struct Budget {
   int64_t ram_bytes = 0;       // the resident set of the process
   std::string ram_limited_by;  // "--memory", "available RAM", "memory limit of cgroup /a"
   int64_t vram_bytes = 0;      // 0: the device computes in RAM
+  int64_t beside_bytes = 0;    // BudgetFlags
   std::optional<int64_t> forge_inference_memory;
 };
 

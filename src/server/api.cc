@@ -67,6 +67,7 @@ Result<std::string> DecodePicture(std::string_view text, std::string_view field)
 Json MemoryJson(const ServiceState& state) {
   return {{"memory_bytes", state.memory_bytes},
           {"limited_by", state.memory_limited_by},
+          {"machine_bytes", state.machine_bytes},
           {"server_share_bytes", state.server_share_bytes},
           {"server_rss_bytes", state.server_rss_bytes},
           {"worker_rss_bytes", state.worker_rss_bytes},

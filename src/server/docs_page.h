@@ -11,6 +11,7 @@ inline constexpr std::string_view kDocsPage = R"html(<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Ingot API</title>
+<link rel="icon" href="/web/icon.svg">
 <link rel="stylesheet" href="/docs/page.css">
 </head>
 <body>

@@ -26,14 +26,15 @@ def binary():
     return str(pathlib.Path(os.environ["INGOT"]).resolve())
 
 
-def main():
-    """Runs the tests of the calling script; the binary is argv[1] or $INGOT. Ends with 77 when
-    every test was skipped, which ctest tells by name."""
+def main(*arguments, module="__main__"):
+    """Runs the tests of the calling script, or those that `arguments` of unittest name; the binary
+    is argv[1] or $INGOT. Ends with 77 when every test was skipped, which ctest tells by name."""
     if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
         os.environ["INGOT"] = sys.argv.pop(1)
     if "INGOT" not in os.environ:
         sys.exit("expected the path of ingot as the argument or in $INGOT, found neither")
-    result = unittest.main(verbosity=2, exit=False).result
+    result = unittest.main(module=module, argv=[sys.argv[0], *arguments, *sys.argv[1:]],
+                           verbosity=2, exit=False).result
     if not result.wasSuccessful():
         sys.exit(1)
     if result.testsRun == len(result.skipped):

@@ -14,11 +14,12 @@ SMALL = {"prompt": "a red house", "steps": 2, "width": 64, "height": 64}
 
 
 class Server:
-    """One server on a free port, with a data folder of its own. `memory` None: what the machine has."""
+    """One server, with a data folder of its own. `memory` None: what the machine has; `port` 0: a free one."""
 
-    def __init__(self, data_dir, models=MODELS, memory="1GiB", preexec_fn=None, flags=()):
+    def __init__(self, data_dir, models=MODELS, memory="1GiB", preexec_fn=None, port=0,
+                 flags=()):
         self.process = subprocess.Popen(
-            [binary(), "serve", "--port", "0", "--data-dir", data_dir, "--models", str(models),
+            [binary(), "serve", "--port", str(port), "--data-dir", data_dir, "--models", str(models),
              "--log-level", "error", *(["--memory", memory] if memory else []), *flags],
             stdout=subprocess.PIPE, text=True, preexec_fn=preexec_fn)
         for line in self.process.stdout:
@@ -69,6 +70,13 @@ class Server:
 
     def stop(self):
         self.process.terminate()
+        self._wait()
+
+    def kill(self):
+        self.process.kill()
+        self._wait()
+
+    def _wait(self):
         self.process.wait(60)
         self.process.stdout.close()
 

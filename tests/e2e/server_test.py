@@ -186,6 +186,17 @@ class ServerTest(ServedTest):
         self.assertEqual([phase["name"] for phase in plan["plan"]["phases"]][-1], "decode")
         self.assertEqual(self.server.json("GET", "/ingot/v1/jobs")["num_total"], before)
 
+    def test_each_change_that_a_refused_plan_offers_fits(self):
+        job, budget = {**SMALL, "width": 1024, "height": 1024}, {"memory_bytes": 180_000_000}
+        refused = self.server.json("POST", "/ingot/v1/plan", {"job": job, **budget})
+        self.assertIsNone(refused["plan"])
+        for change in refused["refusal"]["changes"]:
+            other = change if "memory_bytes" in change else {"job": {**job, **change}}
+            plan = self.server.json("POST", "/ingot/v1/plan", {"job": job, **budget, **other})
+            self.assertIsNotNone(plan["plan"], change)
+        self.assertEqual([list(change) for change in refused["refusal"]["changes"]],
+                         [["memory_bytes"], ["width", "height", "batch"]])
+
     def test_openai_gives_base64_addresses_and_streams(self):
         body = {"prompt": "a red house", "size": "64x64", "steps": 2, "seed": 1}
         base = self.server.json("POST", "/v1/images/generations", body)

@@ -1,0 +1,35 @@
+"""Settings: options are kept by the server, and its state is told."""
+from browser import BrowserTest
+
+
+class SettingsTest(BrowserTest):
+    def test_a_change_is_kept_by_the_server(self):
+        page = self.open("/#settings")
+        page.get_by_label("Noise").select_option("NV")
+        self.expect(page.get_by_text("Noise: saved")).to_be_visible()
+        page.get_by_label("VAE").select_option("ingot-demo-ae.safetensors")
+        self.expect(page.get_by_text("VAE: saved")).to_be_visible()
+        options = self.server.json("GET", "/sdapi/v1/options")
+        self.assertEqual(options["randn_source"], "NV")
+        self.assertEqual(options["forge_additional_modules"], ["ingot-demo-ae.safetensors"])
+        page.reload()
+        self.expect(page.get_by_label("Noise")).to_have_value("NV")
+        self.expect(page.get_by_label("VAE")).to_have_value("ingot-demo-ae.safetensors")
+        page.get_by_label("VAE").select_option("Found in the folder")
+        self.expect(page.get_by_text("VAE: saved")).to_be_visible()
+        self.assertEqual(self.server.json("GET", "/sdapi/v1/options")["forge_additional_modules"], [])
+
+    def test_a_refused_value_is_told_and_taken_back(self):
+        page = self.open("/#settings")
+        self.expect_complaint("status of 422")
+        page.get_by_label("Inference memory").fill("-5")
+        page.get_by_label("Inference memory").press("Tab")
+        self.expect(page.get_by_role("alert")).to_contain_text("forge_inference_memory: expected a number")
+        self.expect(page.get_by_label("Inference memory")).to_have_value("1024")
+
+    def test_the_state_of_the_server_is_told(self):
+        page = self.open("/#settings")
+        main = page.get_by_role("main")
+        self.expect(main.get_by_text("1.00 GiB, by --memory")).to_be_visible()
+        self.expect(main.get_by_role("link", name="Metrics")).to_have_attribute("href", "/metrics")
+        self.expect(main.get_by_role("link", name="API")).to_have_attribute("href", "/docs")
