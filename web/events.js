@@ -3,7 +3,7 @@
 // Of types "online" and "offline" are the stream's own: the connection came or went. After
 // "online" a listener reads anew what it shows: the server may be another than before.
 const kTypes = ["queued", "moved", "started", "plan", "phase", "step", "preview", "memory", "requeued", "done",
-                "failed", "cancelled", "quarantined", "budget", "hashed", "worker"];
+                "failed", "cancelled", "quarantined", "removed", "restored", "budget", "hashed", "worker"];
 
 const listeners = new Map();
 let source = null;

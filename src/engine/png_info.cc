@@ -1,8 +1,10 @@
 #include "engine/png_info.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
+#include "formats/inflate.h"
 #include "formats/names.h"
 
 namespace ingot {
@@ -56,13 +58,39 @@ std::optional<PngText> ParseText(std::string_view data) {
   return PngText{Latin1ToUtf8(*key), Latin1ToUtf8(data)};
 }
 
-// key NUL flag method language NUL translated NUL text.
-std::optional<PngText> ParseInternationalText(std::string_view data) {
+// Unpacks texts until they are too many bytes.
+class Inflater {
+ public:
+  std::optional<std::string> Inflate(std::string_view packed) {
+    Result<std::string> text = ingot::Inflate(packed, std::min(kMaxInflatedText, rest_), "text");
+    if (!text.ok()) return std::nullopt;
+    rest_ -= text->size();
+    return *std::move(text);
+  }
+
+ private:
+  size_t rest_ = kMaxInflatedTexts;
+};
+
+// key NUL method packed.
+std::optional<PngText> ParseCompressedText(std::string_view data, Inflater& inflater) {
   const auto key = TakeTerminated(data);
-  if (!key || data.size() < 2 || data[0] != 0) return std::nullopt;
+  if (!key || data.empty() || data[0] != 0) return std::nullopt;
+  const auto text = inflater.Inflate(data.substr(1));
+  if (!text) return std::nullopt;
+  return PngText{Latin1ToUtf8(*key), Latin1ToUtf8(*text)};
+}
+
+// key NUL flag method language NUL translated NUL text.
+std::optional<PngText> ParseInternationalText(std::string_view data, Inflater& inflater) {
+  const auto key = TakeTerminated(data);
+  if (!key || data.size() < 2 || data[1] != 0) return std::nullopt;
+  const bool is_packed = data[0] == 1;
   data.remove_prefix(2);
-  if (!TakeTerminated(data) || !TakeTerminated(data) || !IsUtf8(data)) return std::nullopt;
-  return PngText{Latin1ToUtf8(*key), std::string(data)};
+  if (!TakeTerminated(data) || !TakeTerminated(data)) return std::nullopt;
+  const auto text = is_packed ? inflater.Inflate(data) : std::optional(std::string(data));
+  if (!text || !IsUtf8(*text)) return std::nullopt;
+  return PngText{Latin1ToUtf8(*key), *text};
 }
 
 }  // namespace
@@ -70,6 +98,7 @@ std::optional<PngText> ParseInternationalText(std::string_view data) {
 Result<std::vector<PngText>> ReadPngTexts(std::string_view bytes, std::string_view name) {
   if (!bytes.starts_with(kSignature)) return Corruption("{}: expected a PNG", name);
   std::vector<PngText> texts;
+  Inflater inflater;
   size_t at = kSignature.size();
   while (true) {
     if (bytes.size() - at < 12) return Corruption("{}: ends at byte {}, in a chunk", name, at);
@@ -81,12 +110,14 @@ Result<std::vector<PngText>> ReadPngTexts(std::string_view bytes, std::string_vi
     const std::string_view type = bytes.substr(at + 4, 4);
     const std::string_view data = bytes.substr(at + 8, num_bytes);
     if (type == "IEND") return texts;
-    if (type == "tEXt" || type == "iTXt") {
+    if (type == "tEXt" || type == "iTXt" || type == "zTXt") {
       if (Crc32(bytes.substr(at + 4, num_bytes + 4)) !=
           ReadBigEndian(bytes.substr(at + 8 + num_bytes))) {
         return Corruption("{}: the text at {} has a wrong checksum", name, at);
       }
-      const auto text = type == "tEXt" ? ParseText(data) : ParseInternationalText(data);
+      const auto text = type == "tEXt"   ? ParseText(data)
+                        : type == "zTXt" ? ParseCompressedText(data, inflater)
+                                         : ParseInternationalText(data, inflater);
       if (text) texts.push_back(*text);
     }
     at += 12 + num_bytes;

@@ -3,7 +3,9 @@
 #include <png.h>
 #include <utf8proc.h>
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <csetjmp>
 #include <cstdio>
 #include <cstring>
@@ -91,6 +93,12 @@ bool ReadPixels(Codec* codec) {
   if (setjmp(png_jmpbuf(codec->png))) return false;
   png_read_image(codec->png, codec->rows.data());
   png_read_end(codec->png, codec->info);
+  return true;
+}
+
+bool ReadRow(Codec* codec, png_bytep row) {
+  if (setjmp(png_jmpbuf(codec->png))) return false;
+  png_read_row(codec->png, row, nullptr);
   return true;
 }
 
@@ -192,6 +200,43 @@ std::vector<PngText> GetTexts(const Codec& codec) {
   return result;
 }
 
+Result<PngHeader> Begin(ReadCodec& codec, std::span<const std::byte> bytes, std::string_view name) {
+  INGOT_RETURN_IF_ERROR(CheckChunkLengths(bytes, name));
+  if (codec.info == nullptr) return Unavailable("{}: libpng could not start", name);
+  codec.unread = bytes;
+  if (!ReadHeader(&codec)) {
+    return Corruption("{}: header: expected a PNG picture, found: {}", name, codec.error);
+  }
+  const PngHeader header{.width = static_cast<int>(png_get_image_width(codec.png, codec.info)),
+                         .height = static_cast<int>(png_get_image_height(codec.png, codec.info)),
+                         .num_channels = png_get_channels(codec.png, codec.info)};
+  if (int64_t{header.width} * header.height > kMaxPngPixels) {
+    return Unsupported("{}: expected at most {} pixels, found {} x {}", name, kMaxPngPixels,
+                       header.width, header.height);
+  }
+  return header;
+}
+
+// Which share of source pixel i of `from` falls on which pixel of `to`, for to <= from: the first
+// takes `first`, the next the rest.
+struct Share {
+  int at = 0;
+  float first = 1;
+};
+std::vector<Share> SharesOf(int from, int to) {
+  std::vector<Share> shares(static_cast<size_t>(from));
+  const double scale = static_cast<double>(to) / from;
+  for (int i = 0; i < from; ++i) {
+    const double begin = i * scale, end = (i + 1) * scale;
+    Share& share = shares[static_cast<size_t>(i)];
+    share.at = std::min(static_cast<int>(begin), to - 1);
+    const double edge = share.at + 1;
+    share.first =
+        end <= edge || share.at + 1 == to ? 1.0f : static_cast<float>((edge - begin) / scale);
+  }
+  return shares;
+}
+
 }  // namespace
 
 Result<std::vector<std::byte>> EncodePng(const PngPicture& picture) {
@@ -221,21 +266,10 @@ Result<std::vector<std::byte>> EncodePng(const PngPicture& picture) {
 }
 
 Result<PngPicture> DecodePng(std::span<const std::byte> bytes, std::string_view name) {
-  INGOT_RETURN_IF_ERROR(CheckChunkLengths(bytes, name));
   ReadCodec codec;
-  if (codec.info == nullptr) return Unavailable("{}: libpng could not start", name);
-  codec.unread = bytes;
-  if (!ReadHeader(&codec)) {
-    return Corruption("{}: header: expected a PNG picture, found: {}", name, codec.error);
-  }
-  PngPicture picture;
-  picture.width = static_cast<int>(png_get_image_width(codec.png, codec.info));
-  picture.height = static_cast<int>(png_get_image_height(codec.png, codec.info));
-  picture.num_channels = png_get_channels(codec.png, codec.info);
-  if (int64_t{picture.width} * picture.height > kMaxPngPixels) {
-    return Unsupported("{}: expected at most {} pixels, found {} x {}", name, kMaxPngPixels,
-                       picture.width, picture.height);
-  }
+  INGOT_ASSIGN_OR_RETURN(const PngHeader header, Begin(codec, bytes, name));
+  PngPicture picture{
+      .width = header.width, .height = header.height, .num_channels = header.num_channels};
   const size_t row_bytes = png_get_rowbytes(codec.png, codec.info);
   picture.pixels.resize(row_bytes * static_cast<size_t>(picture.height));
   PointRowsInto(&codec, picture.pixels.data(), picture.height, row_bytes);
@@ -244,6 +278,83 @@ Result<PngPicture> DecodePng(std::span<const std::byte> bytes, std::string_view 
   }
   picture.texts = GetTexts(codec);
   return picture;
+}
+
+Status ReadPngRows(std::span<const std::byte> bytes, std::string_view name,
+                   const PngRowSink& sink) {
+  ReadCodec codec;
+  INGOT_ASSIGN_OR_RETURN(const PngHeader header, Begin(codec, bytes, name));
+  if (png_get_interlace_type(codec.png, codec.info) != PNG_INTERLACE_NONE) {
+    return Unsupported("{}: expected rows in order, found an interlaced picture", name);
+  }
+  INGOT_RETURN_IF_ERROR(sink.begin(header));
+  std::vector<uint8_t> row(png_get_rowbytes(codec.png, codec.info));
+  for (int y = 0; y < header.height; ++y) {
+    if (!ReadRow(&codec, row.data())) {
+      return Corruption("{}: pixels: expected sound PNG data, found: {}", name, codec.error);
+    }
+    sink.row(y, row);
+  }
+  return {};
+}
+
+Result<PngPicture> ShrinkPng(std::span<const std::byte> bytes, std::string_view name,
+                             int max_side) {
+  INGOT_CHECK(max_side > 0);
+  PngPicture small;
+  size_t num_channels = 0, row_size = 0;
+  std::vector<Share> columns, rows;
+  std::vector<float> line, next;  // sums of the row that is made, and of the one below
+  float share_of_pixel = 0;
+  const auto finish = [&](int y) {
+    uint8_t* const out = small.pixels.data() + static_cast<size_t>(y) * row_size;
+    for (size_t i = 0; i < row_size; ++i) {
+      out[i] = static_cast<uint8_t>(std::min(line[i] * share_of_pixel + 0.5f, 255.0f));
+    }
+    line.swap(next);
+    next.assign(row_size, 0.0f);
+  };
+  const auto begin = [&](const PngHeader& header) -> Status {
+    const double scale =
+        std::min(1.0, static_cast<double>(max_side) / std::max(header.width, header.height));
+    small.width = std::max(1, static_cast<int>(std::lround(header.width * scale)));
+    small.height = std::max(1, static_cast<int>(std::lround(header.height * scale)));
+    small.num_channels = header.num_channels;
+    num_channels = static_cast<size_t>(header.num_channels);
+    row_size = static_cast<size_t>(small.width) * num_channels;
+    small.pixels.resize(row_size * static_cast<size_t>(small.height));
+    columns = SharesOf(header.width, small.width);
+    rows = SharesOf(header.height, small.height);
+    line.assign(row_size, 0.0f);
+    next.assign(row_size, 0.0f);
+    share_of_pixel = static_cast<float>(small.width) / static_cast<float>(header.width) *
+                     static_cast<float>(small.height) / static_cast<float>(header.height);
+    return {};
+  };
+  std::vector<float> narrow;
+  const auto take = [&](int y, std::span<const uint8_t> row) {
+    narrow.assign(row_size + num_channels, 0.0f);  // the last pixel's rest, which is nothing
+    for (size_t x = 0; x < columns.size(); ++x) {
+      float* const out = narrow.data() + static_cast<size_t>(columns[x].at) * num_channels;
+      for (size_t c = 0; c < num_channels; ++c) {
+        const float value = row[x * num_channels + c];
+        const float first = value * columns[x].first;
+        out[c] += first;
+        out[num_channels + c] += value - first;
+      }
+    }
+    const Share share = rows[static_cast<size_t>(y)];
+    for (size_t i = 0; i < row_size; ++i) {
+      line[i] += narrow[i] * share.first;
+      next[i] += narrow[i] * (1 - share.first);
+    }
+    const bool is_last = y + 1 == static_cast<int>(rows.size());
+    if (is_last || rows[static_cast<size_t>(y) + 1].at > share.at || share.first < 1) {
+      finish(share.at);
+    }
+  };
+  INGOT_RETURN_IF_ERROR(ReadPngRows(bytes, name, {begin, take}));
+  return small;
 }
 
 }  // namespace ingot

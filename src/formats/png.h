@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -38,5 +39,22 @@ Result<std::vector<std::byte>> EncodePng(const PngPicture& picture);
 // Any PNG as 8 bits a channel, grey and palette as RGB(A). `name` stands in
 // errors. kCorruption for a damaged file, kUnsupported for one too large.
 Result<PngPicture> DecodePng(std::span<const std::byte> bytes, std::string_view name);
+
+struct PngHeader {
+  int width = 0, height = 0;
+  int num_channels = 3;
+};
+// Hears the header, then every row from the top; an error of `begin` ends the reading.
+struct PngRowSink {
+  std::function<Status(const PngHeader&)> begin;
+  std::function<void(int y, std::span<const uint8_t> row)> row;
+};
+// As DecodePng, with one row in memory at a time. kUnsupported for an interlaced picture, whose
+// rows do not come in order.
+Status ReadPngRows(std::span<const std::byte> bytes, std::string_view name, const PngRowSink& sink);
+
+// A picture with no side above `max_side`: each pixel is the mean of those it stands for. One that
+// is small enough keeps its size. Texts are left out.
+Result<PngPicture> ShrinkPng(std::span<const std::byte> bytes, std::string_view name, int max_side);
 
 }  // namespace ingot

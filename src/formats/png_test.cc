@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <string_view>
 
 namespace ingot {
@@ -72,6 +74,48 @@ TEST(DecodePng, ChunkLongerThanTheFileIsRefusedBeforeItIsAllocated) {
   bytes[text_chunk] = std::byte{0x73};
   EXPECT_EQ(DecodePng(bytes, "a.png").status().message(),
             "a.png: chunk at byte 33: expected at most 44 bytes, found a length of 1929379848");
+}
+
+TEST(Png, ASmallPictureIsTheMeanOfTheLargeOne) {
+  PngPicture picture = Ramp(512, 256, 3);
+  const auto small = ShrinkPng(*EncodePng(picture), "test", 128);
+  ASSERT_TRUE(small.ok()) << small.status().message();
+  EXPECT_EQ(small->width, 128);
+  EXPECT_EQ(small->height, 64);
+  for (const int at : {0, 127, 128 * 63 + 5}) {
+    int sum = 0;
+    for (int y = 0; y < 4; ++y) {
+      for (int x = 0; x < 4; ++x) {
+        sum +=
+            picture.pixels[static_cast<size_t>(((at / 128 * 4 + y) * 512 + at % 128 * 4 + x) * 3)];
+      }
+    }
+    EXPECT_NEAR(small->pixels[static_cast<size_t>(at * 3)], sum / 16.0, 0.51) << at;
+  }
+}
+
+TEST(Png, ShrinkingKeepsColourAndSizeWhateverTheRatio) {
+  for (const auto& [width, height, side] : {std::array{7, 3, 5},
+                                            {1, 900, 64},
+                                            {333, 77, 100},
+                                            {64, 64, 64},
+                                            {10, 10, 256},
+                                            {1000, 999, 1}}) {
+    PngPicture grey{width, height, 4, {}, {}};
+    grey.pixels.assign(static_cast<size_t>(width * height * 4), 77);
+    const auto small = ShrinkPng(*EncodePng(grey), "test", side);
+    ASSERT_TRUE(small.ok());
+    EXPECT_EQ(std::max(small->width, small->height), std::min(side, std::max(width, height)));
+    for (const uint8_t value : small->pixels) ASSERT_EQ(value, 77) << width << "x" << height;
+  }
+  const PngPicture same = Ramp(9, 5, 3);
+  EXPECT_EQ(ShrinkPng(*EncodePng(same), "test", 16)->pixels, same.pixels);
+}
+
+TEST(Png, ACutPictureIsNotShrunk) {
+  std::vector<std::byte> bytes = *EncodePng(Ramp(64, 64, 3));
+  bytes.resize(bytes.size() / 2);
+  EXPECT_EQ(ShrinkPng(bytes, "test", 8).status().code(), StatusCode::kCorruption);
 }
 
 }  // namespace

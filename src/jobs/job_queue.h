@@ -77,7 +77,12 @@ class JobQueue {
   virtual Result<int> CountQueued() = 0;
   // kInvalidArgument unless queued, or ended.
   virtual Status Move(std::string_view id, const JobMove& move) = 0;
-  virtual Result<JobRow> Remove(std::string_view id) = 0;  // what was removed
+  // Hides an ended job from all but Restore and Purge; its idempotency key is free again. The row.
+  virtual Result<JobRow> Remove(std::string_view id) = 0;
+  // Brings a removed job back; of one that is there nothing. kNotFound when it was purged.
+  virtual Result<JobRow> Restore(std::string_view id) = 0;
+  // Ends all rows that were removed before `time`, in seconds since the epoch: what they were.
+  virtual Result<std::vector<JobRow>> Purge(double time) = 0;
 
   // The first of `count` numbers that nobody got before under this name, at least `at_least`.
   virtual Result<int64_t> TakeNumbers(const std::string& counter, int count, int64_t at_least) = 0;

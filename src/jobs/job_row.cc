@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <utility>
 
 namespace ingot {
@@ -48,5 +49,13 @@ bool IsEnded(JobState state) { return state != JobState::kQueued && state != Job
 
 std::string_view Name(StatusCode code) { return NameOf(kCodes, code); }
 std::optional<StatusCode> FindStatusCode(std::string_view name) { return Find(kCodes, name); }
+
+std::string ModelOf(const Json& job) {
+  const auto files = job.is_object() ? job.find("files") : job.end();
+  if (files == job.end() || !files->is_object()) return {};
+  const auto file = files->find("diffusion");
+  if (file == files->end() || !file->is_string()) return {};
+  return std::filesystem::path(file->get<std::string>()).stem().string();
+}
 
 }  // namespace ingot

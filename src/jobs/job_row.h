@@ -36,6 +36,7 @@ struct JobRow {
   std::string error_code;  // name of the StatusCode
   int num_deaths = 0;      // of workers, of its own making
   double accepted = 0, started = 0, finished = 0;  // seconds since the epoch; 0: not yet
+  int num_images = 0;                              // done: of its pictures
 };
 
 // Of a queued job: where it shall stand.
@@ -48,14 +49,21 @@ struct JobMove {
 
 struct JobFilter {
   std::optional<JobState> state;
-  std::string client, search;  // in prompts; empty: all
-  std::string before_id;       // newest first; of a page the last id of the one before
+  std::string client, search;          // in prompts; empty: all
+  std::string model;                   // ModelOf(job); empty: all
+  std::optional<double> since, until;  // when it was accepted: from, and before
+  std::string before_id;               // newest first; of a page the last id of the one before
   int limit = 50;
+  // Rows without door_state, plan and record, which are most of them; of prompts 300 characters.
+  bool is_brief = false;
 };
 
 struct JobPage {
   std::vector<JobRow> jobs;
-  int64_t num_total = 0;  // that the filter has
+  int64_t num_total = 0, num_images = 0;  // that the filter has
 };
+
+// The diffusion file of a resolved job, without folder and extension; empty where there is none.
+std::string ModelOf(const Json& job);
 
 }  // namespace ingot

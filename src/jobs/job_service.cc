@@ -20,6 +20,7 @@
 #include "jobs/model_hasher.h"
 #include "jobs/picture_paths.h"
 #include "jobs/planner.h"
+#include "jobs/removed_jobs.h"
 #include "jobs/sqlite_queue.h"
 #include "jobs/supervisor.h"
 
@@ -137,6 +138,8 @@ class Service final : public JobService {
     }
     INGOT_RETURN_IF_ERROR(lock_.Take(options_.data_dir / "server.lock"));
     INGOT_ASSIGN_OR_RETURN(queue_, OpenSqliteQueue(options_.data_dir / "queue.sqlite"));
+    thumbnails_ = std::make_unique<Thumbnails>(options_.data_dir / "thumbnails");
+    removed_ = std::make_unique<RemovedJobs>(*queue_, *thumbnails_, options_.keep_removed_s);
     StartWorkers();
     return {};
   }
@@ -243,12 +246,19 @@ class Service final : public JobService {
 
   Status Remove(std::string_view id) override {
     INGOT_ASSIGN_OR_RETURN(const JobRow row, queue_->Remove(id));
-    if (!row.record.is_object()) return {};
-    std::error_code ignored;  // what the user has moved is not ours any more
-    for (const Json& image : row.record.value("images", Json::array())) {
-      fs::remove(TextOf(image, "path"), ignored);
-    }
+    events_.Add(row.id, "removed", Json::object());
     return {};
+  }
+
+  Status Restore(std::string_view id) override {
+    INGOT_ASSIGN_OR_RETURN(const JobRow row, queue_->Restore(id));
+    events_.Add(row.id, "restored", Json::object());
+    return {};
+  }
+
+  Result<std::string> Thumbnail(std::string_view id, size_t n, int side) override {
+    INGOT_ASSIGN_OR_RETURN(const JobRow row, queue_->Get(id));
+    return thumbnails_->Get(row, n, side);
   }
 
   std::vector<JobEvent> PastEvents(std::string_view job_id, uint64_t last_event_id) override {
@@ -368,10 +378,11 @@ class Service final : public JobService {
 
   void StartWorkers() {
     // Its plans must be those of the worker: as many threads, of which none has work.
-    planner_ = std::make_unique<Planner>(
-        WorkerSupervisor::Options{options_.worker_binary, StartMessage("questions")});
+    const auto kernel_kills = std::make_shared<KernelKills>();
+    planner_ = std::make_unique<Planner>(WorkerSupervisor::Options{
+        options_.worker_binary, StartMessage("questions"), kernel_kills});
     runner_ = std::make_unique<WorkerSupervisor>(
-        WorkerSupervisor::Options{options_.worker_binary, StartMessage("jobs")},
+        WorkerSupervisor::Options{options_.worker_binary, StartMessage("jobs"), kernel_kills},
         WorkerSupervisor::Callbacks{
             .on_ready = [this] { HearReady(); },
             .on_message = [this](const Json& message) { Hear(message); },
@@ -719,6 +730,8 @@ class Service final : public JobService {
   JobServiceOptions options_;
   FolderLock lock_;
   std::unique_ptr<JobQueue> queue_;
+  std::unique_ptr<Thumbnails> thumbnails_;
+  std::unique_ptr<RemovedJobs> removed_;
   EventLog events_;
 
   std::mutex mutex_;

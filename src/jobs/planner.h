@@ -13,11 +13,6 @@
 
 namespace ingot {
 
-// Of the memory of all, what is not for the engine that runs jobs: server and planner. Measured: a
-// server at rest 5 MiB, a planner at work on FLUX.1 dev at 2048x2048 28 MiB; the rest is for
-// clients. tests/jobs/jobs_test.py holds both to it.
-inline constexpr int64_t kServerShareBytes = 128 << 20;
-
 // Thread-safe.
 class Planner {
  public:

@@ -4,6 +4,8 @@
 #include <sqlite3.h>
 #include <unistd.h>
 
+#include <chrono>
+
 namespace ingot {
 namespace {
 
@@ -226,6 +228,90 @@ TEST_F(SqliteQueueTest, PagesAreNewestFirstAndFiltered) {
   EXPECT_EQ(queue_->List({.search = "%"})->num_total, 1);
   EXPECT_EQ(queue_->List({.state = JobState::kDone})->num_total, 0);
   EXPECT_EQ(queue_->List({.client = "nobody"})->num_total, 0);
+}
+
+TEST_F(SqliteQueueTest, JobsAreFoundByModelAndTimeAndBriefOnesAreLight) {
+  QueuedJob job{.output_folder = "o"};
+  job.row.job = {{"prompt", "a"},
+                 {"files", {{"diffusion", "/m/Stable-diffusion/flux.1-dev.gguf"}}}};
+  job.row.plan = {{"peak_ram_bytes", 5}};
+  const JobRow dev = *queue_->Add(job);
+  const JobRow other = Add("b");
+  EXPECT_EQ(queue_->List({.model = "Flux.1-dev"})->num_total, 1);
+  EXPECT_EQ(queue_->List({.model = "flux"})->num_total, 0);
+  EXPECT_EQ(queue_->List({.since = dev.accepted, .until = dev.accepted + 3600})->num_total, 2);
+  EXPECT_EQ(queue_->List({.until = dev.accepted})->num_total, 0);
+  EXPECT_EQ(queue_->List({.since = other.accepted + 3600})->num_total, 0);
+  const JobRow brief = queue_->List({.model = "flux.1-dev", .is_brief = true})->jobs.at(0);
+  EXPECT_EQ(brief.job["prompt"], std::string(300, 'a'));
+  EXPECT_EQ(brief.job["files"], dev.job["files"]);
+  EXPECT_TRUE(brief.plan.is_null());
+}
+
+TEST_F(SqliteQueueTest, PicturesOfAllPagesAreCounted) {
+  for (const char* prompt : {"a", "b"}) {
+    const JobRow row = Add(prompt);
+    Claim();
+    const Json images = Json::array({{{"path", "x"}}, {{"path", "y"}}});
+    ASSERT_TRUE(
+        queue_->Finish(row.id, "w", {.state = JobState::kDone, .record = {{"images", images}}})
+            .ok());
+  }
+  Add("c");
+  const JobPage page = *queue_->List({.state = JobState::kDone, .limit = 1, .is_brief = true});
+  EXPECT_EQ(page.num_total, 2);
+  EXPECT_EQ(page.num_images, 4);
+  EXPECT_EQ(page.jobs.at(0).num_images, 2);
+}
+
+TEST_F(SqliteQueueTest, WhatIsRemovedIsHiddenUntilItIsRestoredOrPurged) {
+  const JobRow row = Add("a", 0, "me", "k");
+  ASSERT_TRUE(*queue_->CancelQueued(row.id));
+  ASSERT_TRUE(queue_->Remove(row.id).ok());
+  Open();
+  EXPECT_EQ(queue_->Get(row.id).status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(queue_->List({})->num_total, 0);
+  EXPECT_NE(Add("a", 0, "me", "k").id, row.id) << "its key is free again";
+  EXPECT_TRUE(queue_->Purge(row.accepted - 1)->empty());
+  EXPECT_EQ(queue_->Restore(row.id)->job, row.job);
+  EXPECT_EQ(queue_->List({})->num_total, 2);
+  EXPECT_TRUE(queue_->Restore(row.id).ok()) << "of one that is there nothing";
+  ASSERT_TRUE(queue_->Remove(row.id).ok());
+  EXPECT_EQ(queue_->Purge(row.accepted + 3600)->at(0).id, row.id);
+  EXPECT_EQ(queue_->Restore(row.id).status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(queue_->List({})->num_total, 1);
+}
+
+TEST_F(SqliteQueueTest, AQueueOfTheFirstVersionKnowsItsModelsAndPicturesAfterOpening) {
+  const JobRow row = Add("a");
+  queue_.reset();
+  Execute(
+      "UPDATE jobs SET state = 'done', record = '{\"images\":[1,2]}', job = "
+      "'{\"files\":{\"diffusion\":\"/m/flux.1-dev.gguf\"}}';"
+      "DROP INDEX jobs_in_lists; DROP INDEX jobs_removed; ALTER TABLE jobs DROP COLUMN model;"
+      "ALTER TABLE jobs DROP COLUMN num_images; ALTER TABLE jobs DROP COLUMN removed;"
+      "PRAGMA user_version=1");
+  Open();
+  EXPECT_EQ(queue_->List({.model = "flux.1-dev"})->num_images, 2);
+}
+
+TEST_F(SqliteQueueTest, AListOfTenThousandIsQuick) {
+  Execute(
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) INSERT INTO "
+      "jobs (id, state, priority, client, prompt, job, door_state, plan, record, accepted, "
+      "output_folder, model, num_images) SELECT printf('x%05d', i), 'done', 0, '', 'a red house, "
+      "number ' || i || hex(randomblob(80)), '{\"width\":64}', '{}', hex(randomblob(5000)), "
+      "hex(randomblob(2000)), i, '', 'm' || i % 10, 1 FROM n");
+  const auto begin = std::chrono::steady_clock::now();
+  const JobPage page = *queue_->List({.search = "number 42", .limit = 200, .is_brief = true});
+  const JobPage all = *queue_->List({.before_id = "x05000", .limit = 200, .is_brief = true});
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  EXPECT_EQ(page.num_total, 111);
+  EXPECT_EQ(all.num_total, 10000);
+  EXPECT_EQ(all.jobs.at(0).id, "x04999");
+  EXPECT_LT(seconds, 0.5) << "reading all rows would take a second";
+  RecordProperty("seconds", std::to_string(seconds));
 }
 
 TEST_F(SqliteQueueTest, NumbersAreGivenOnce) {

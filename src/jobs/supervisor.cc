@@ -65,6 +65,19 @@ WorkerDeath DeathOf(int wait_status, bool out_of_memory) {
           .reason = fmt::format("signal {} ({})", signal, ::strsignal(signal))};
 }
 
+KernelKills::Mark KernelKills::Now() {
+  const std::lock_guard lock(mutex_);
+  return {.num_kills = CountOutOfMemoryKills(), .num_explained = num_explained_};
+}
+
+bool KernelKills::Explains(const Mark& since) {
+  const std::lock_guard lock(mutex_);
+  const int64_t num_kills = CountOutOfMemoryKills() - since.num_kills;
+  if (num_kills <= num_explained_ - since.num_explained) return false;
+  ++num_explained_;
+  return true;
+}
+
 WorkerSupervisor::WorkerSupervisor(Options options, Callbacks callbacks)
     : options_(std::move(options)),
       callbacks_(std::move(callbacks)),
@@ -126,7 +139,7 @@ Status WorkerSupervisor::Start() {
     return Unavailable("worker: expected a socket pair, found: {}", std::strerror(errno));
   }
   ::setsockopt(sockets[0], SOL_SOCKET, SO_SNDTIMEO, &kSendTimeout, sizeof kSendTimeout);
-  out_of_memory_kills_ = CountOutOfMemoryKills();
+  started_at_ = options_.kernel_kills->Now();
   was_killed_ = false;
   const std::string binary = options_.binary.string();
   const pid_t server = ::getpid();
@@ -200,8 +213,10 @@ void WorkerSupervisor::Reap() {
     if (!was_killed_) Kill("it closed its socket and went on", /*counted=*/true);
     ::waitpid(pid_, &wait_status, 0);
   }
-  const bool out_of_memory = CountOutOfMemoryKills() > out_of_memory_kills_;
-  const WorkerDeath death = was_killed_ ? killed_as_ : DeathOf(wait_status, out_of_memory);
+  const bool by_kernel = !was_killed_ && WIFSIGNALED(wait_status) &&
+                         WTERMSIG(wait_status) == SIGKILL &&
+                         options_.kernel_kills->Explains(started_at_);
+  const WorkerDeath death = was_killed_ ? killed_as_ : DeathOf(wait_status, by_kernel);
   is_ready_ = false;
   pid_ = 0;
   ++num_deaths_;

@@ -29,6 +29,23 @@ struct WorkerDeath {
 // From the status of waitpid; `out_of_memory`: the kernel killed for memory while it ran.
 WorkerDeath DeathOf(int wait_status, bool out_of_memory);
 
+// Which deaths the kernel's out-of-memory killer explains: it counts its kills in all processes of
+// the cgroup, so each explains one death. Shared by the supervisors of a server: the planner's end
+// does not make the next kill of a worker from outside one for memory. Thread-safe.
+class KernelKills {
+ public:
+  struct Mark {
+    int64_t num_kills = 0, num_explained = 0;
+  };
+  Mark Now();
+  // Of a process that began at `since` and was killed.
+  bool Explains(const Mark& since);
+
+ private:
+  std::mutex mutex_;
+  int64_t num_explained_ = 0;
+};
+
 // All but Send, Wake and the getters are called on the supervisor's own thread, one at a time.
 class WorkerSupervisor {
  public:
@@ -37,6 +54,7 @@ class WorkerSupervisor {
   struct Options {
     std::filesystem::path binary;  // run as `BINARY worker`
     Json start;                    // the first message
+    std::shared_ptr<KernelKills> kernel_kills;
   };
   struct Callbacks {
     std::function<void()> on_ready;
@@ -83,7 +101,7 @@ class WorkerSupervisor {
   std::atomic<bool> ends_ = false, is_ready_ = false;
   std::atomic<pid_t> pid_ = 0;
   std::atomic<int64_t> num_starts_ = 0, num_deaths_ = 0;
-  int64_t out_of_memory_kills_ = 0;
+  KernelKills::Mark started_at_;
   bool was_killed_ = false;  // by Kill
   WorkerDeath killed_as_;
   std::thread thread_;

@@ -31,6 +31,7 @@ void SubmitAndAnswer(const ApiPtr& api, const Submission& submission, const Resp
 }
 
 Status ErrorOf(const JobRow& job) {
+  if (job.state == JobState::kCancelled) return Cancelled("job {}: cancelled", job.id);
   const std::optional<StatusCode> code = FindStatusCode(job.error_code);
   if (code && *code != StatusCode::kOk) return {*code, job.error};
   return Corruption("job {}: {}", job.id, job.error.empty() ? Name(job.state) : job.error);

@@ -11,6 +11,7 @@ namespace {
 
 constexpr const char* kTag = "ingot";
 constexpr int kMaxPage = 200;
+constexpr double kMaxBudgetBytes = 0x1p53;  // whole numbers that every JSON client holds
 
 Json TimeOrNull(double seconds) { return seconds > 0 ? Json(seconds) : Json(); }
 
@@ -60,6 +61,24 @@ Json JobJson(JobService& jobs, const JobRow& job) {
           {"job", job.job},
           {"plan", job.plan},
           {"measured", measured}};
+}
+
+// For lists of many: 400 bytes a job.
+Json BriefJson(const JobRow& job) {
+  const auto value = [&](const char* key) {
+    return job.job.is_object() ? job.job.value(key, Json()) : Json();
+  };
+  return {{"id", job.id},
+          {"state", Name(job.state)},
+          {"accepted", TimeOrNull(job.accepted)},
+          {"finished", TimeOrNull(job.finished)},
+          {"error", job.error.empty() ? Json() : Json(job.error)},
+          {"num_images", job.num_images},
+          {"prompt", value("prompt")},
+          {"model", ModelOf(job.job)},
+          {"width", value("width")},
+          {"height", value("height")},
+          {"seed", value("seed")}};
 }
 
 // The job's files and model by the names of the list: no path of a client is opened.
@@ -167,8 +186,20 @@ Result<JobFilter> FilterOf(const Request& request) {
     const auto found = request.query.find(key);
     return found == request.query.end() ? std::string() : found->second;
   };
-  JobFilter filter{
-      .client = value("client"), .search = value("search"), .before_id = value("before")};
+  // What is no number was refused by the schema.
+  const auto number = [&](const char* key) -> std::optional<double> {
+    const std::string text = value(key);
+    double parsed = 0;
+    std::from_chars(text.data(), text.data() + text.size(), parsed);
+    return text.empty() ? std::nullopt : std::optional(parsed);
+  };
+  JobFilter filter{.client = value("client"),
+                   .search = value("search"),
+                   .model = value("model"),
+                   .since = number("since"),
+                   .until = number("until"),
+                   .before_id = value("before"),
+                   .is_brief = value("fields") == "brief"};
   const std::string state = value("state"), limit = value("limit");
   if (!state.empty()) filter.state = FindJobState(state);
   if (!limit.empty()) {
@@ -177,17 +208,38 @@ Result<JobFilter> FilterOf(const Request& request) {
   return filter;
 }
 
+// A picture of a job never changes; no proxy keeps it, as it is somebody's.
+constexpr const char* kForever = "private, max-age=31536000, immutable";
+
+Result<std::string> PictureOf(Api& api, const Request& request) {
+  const std::string& id = request.params.at("id");
+  const std::string& text = request.params.at("n");
+  size_t n = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    return NotFound("job {}: expected the number of a picture, found '{}'", id, text.substr(0, 80));
+  }
+  if (const auto size = request.query.find("size"); size != request.query.end()) {
+    int side = 0;
+    std::from_chars(size->second.data(), size->second.data() + size->second.size(), side);
+    return api.jobs.Thumbnail(id, n, std::max(1, side));
+  }
+  INGOT_ASSIGN_OR_RETURN(const JobRow job, api.jobs.Get(id));
+  return ReadPicture(job, n);
+}
+
 void AddJobs(Router& router, const ApiPtr& api) {
-  Route list = GetRoute("/ingot/v1/jobs", "Jobs, the newest first", kTag,
-                        [api](const Request& request) -> Result<Json> {
-                          INGOT_ASSIGN_OR_RETURN(const JobFilter filter, FilterOf(request));
-                          INGOT_ASSIGN_OR_RETURN(const JobPage page, api->jobs.List(filter));
-                          Json jobs = Json::array();
-                          for (const JobRow& job : page.jobs) {
-                            jobs.push_back(JobJson(api->jobs, job));
-                          }
-                          return Json{{"jobs", jobs}, {"num_total", page.num_total}};
-                        });
+  Route list = GetRoute(
+      "/ingot/v1/jobs", "Jobs, the newest first", kTag,
+      [api](const Request& request) -> Result<Json> {
+        INGOT_ASSIGN_OR_RETURN(const JobFilter filter, FilterOf(request));
+        INGOT_ASSIGN_OR_RETURN(const JobPage page, api->jobs.List(filter));
+        Json jobs = Json::array();
+        for (const JobRow& job : page.jobs) {
+          jobs.push_back(filter.is_brief ? BriefJson(job) : JobJson(api->jobs, job));
+        }
+        return Json{{"jobs", jobs}, {"num_total", page.num_total}, {"num_images", page.num_images}};
+      });
   list.query = Schema{
       .name = "JobsQuery",
       .fields = {{.name = "state",
@@ -195,6 +247,17 @@ void AddJobs(Router& router, const ApiPtr& api) {
                   .choices = {"queued", "running", "done", "failed", "cancelled", "quarantined"}},
                  {.name = "client", .type = FieldType::kString},
                  {.name = "search", .type = FieldType::kString, .description = "in prompts"},
+                 {.name = "model",
+                  .type = FieldType::kString,
+                  .description = "its file without folder and extension"},
+                 {.name = "since",
+                  .type = FieldType::kNumber,
+                  .description = "accepted then or later, in seconds since the epoch"},
+                 {.name = "until", .type = FieldType::kNumber, .description = "accepted before"},
+                 {.name = "fields",
+                  .type = FieldType::kString,
+                  .description = "brief: what a gallery shows of a job",
+                  .choices = {"all", "brief"}},
                  {.name = "before",
                   .type = FieldType::kString,
                   .description = "the last id of the page before"},
@@ -209,16 +272,24 @@ void AddJobs(Router& router, const ApiPtr& api) {
     INGOT_ASSIGN_OR_RETURN(const JobRow job, api->jobs.Get(request.params.at("id")));
     return JobJson(api->jobs, job);
   });
-  router.Add(RouteOf("DELETE", "jobs/{id}", "Cancels a job; removes an ended one and its pictures",
+  router.Add(
+      RouteOf("DELETE", "jobs/{id}", "Cancels a job; removes an ended one, for good in ten minutes",
+              [api](const Request& request, const Json&, const ResponderPtr& responder) {
+                const std::string& id = request.params.at("id");
+                const Result<JobRow> job = api->jobs.Get(id);
+                if (!job.ok()) return responder->Send(ErrorResponse(job.status()));
+                const bool is_ended = IsEnded(job->state);
+                const Status status = is_ended ? api->jobs.Remove(id) : api->jobs.Cancel(id);
+                if (!status.ok()) return responder->Send(ErrorResponse(status));
+                responder->Send(
+                    JsonResponse({{"id", id}, {"removed", is_ended}, {"cancelled", !is_ended}}));
+              }));
+  router.Add(RouteOf("POST", "jobs/{id}/restore", "Brings back a job that was removed just now",
                      [api](const Request& request, const Json&, const ResponderPtr& responder) {
                        const std::string& id = request.params.at("id");
-                       const Result<JobRow> job = api->jobs.Get(id);
-                       if (!job.ok()) return responder->Send(ErrorResponse(job.status()));
-                       const bool is_ended = IsEnded(job->state);
-                       const Status status = is_ended ? api->jobs.Remove(id) : api->jobs.Cancel(id);
+                       const Status status = api->jobs.Restore(id);
                        if (!status.ok()) return responder->Send(ErrorResponse(status));
-                       responder->Send(JsonResponse(
-                           {{"id", id}, {"removed", is_ended}, {"cancelled", !is_ended}}));
+                       responder->Send(JsonResponse({{"id", id}, {"restored", true}}));
                      }));
   Route move =
       RouteOf("PATCH", "jobs/{id}", "Moves a queued job; 409 when it is not queued",
@@ -249,19 +320,21 @@ void AddJobs(Router& router, const ApiPtr& api) {
                                  .maximum = 1 << 30}},
                      .is_lenient = false};
   router.Add(std::move(move));
-  Route picture = RouteOf(
-      "GET", "jobs/{id}/images/{n}", "A picture of a job, as PNG",
-      [api](const Request& request, const Json&, const ResponderPtr& responder) {
-        const Result<JobRow> job = api->jobs.Get(request.params.at("id"));
-        if (!job.ok()) return responder->Send(ErrorResponse(job.status()));
-        const std::string& text = request.params.at("n");
-        size_t n = NumPictures(*job);
-        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
-        if (error != std::errc() || end != text.data() + text.size()) n = NumPictures(*job);
-        Result<std::string> bytes = ReadPicture(*job, n);
-        if (!bytes.ok()) return responder->Send(ErrorResponse(bytes.status()));
-        responder->Send({.content_type = "image/png", .body = *std::move(bytes)});
-      });
+  Route picture =
+      RouteOf("GET", "jobs/{id}/images/{n}", "A picture of a job, as PNG; small with size",
+              [api](const Request& request, const Json&, const ResponderPtr& responder) {
+                Result<std::string> bytes = PictureOf(*api, request);
+                if (!bytes.ok()) return responder->Send(ErrorResponse(bytes.status()));
+                responder->Send({.content_type = "image/png",
+                                 .body = *std::move(bytes),
+                                 .headers = {{"Cache-Control", kForever}}});
+              });
+  picture.query = Schema{.name = "PictureQuery",
+                         .fields = {{.name = "size",
+                                     .type = FieldType::kInteger,
+                                     .description = "no side above the next of 128, 256 and 512",
+                                     .minimum = 1,
+                                     .maximum = 512}}};
   picture.changes_state = false;
   router.Add(std::move(picture));
 }
@@ -352,7 +425,8 @@ void AddQuestions(Router& router, const ApiPtr& api) {
                   {.name = "memory_bytes",
                    .type = FieldType::kInteger,
                    .description = "another budget than the one in force",
-                   .minimum = 0},
+                   .minimum = kServerShareBytes + 1,
+                   .maximum = kMaxBudgetBytes},
                   InferenceMemoryField()},
        .is_lenient = false});
   ask("tokens", "How many tokens a prompt has",
@@ -386,8 +460,8 @@ void AddMemory(Router& router, const ApiPtr& api) {
                     .fields = {{.name = "memory_bytes",
                                 .type = FieldType::kInteger,
                                 .description = "of server and workers; null: the machine decides",
-                                .minimum = 1,
-                                .maximum = 0x1p53}},
+                                .minimum = kServerShareBytes + 1,
+                                .maximum = kMaxBudgetBytes}},
                     .is_lenient = false};
   router.Add(std::move(put));
   AddGet(router, "version", "What runs here", [](const Request&) -> Result<Json> {

@@ -38,9 +38,9 @@ Json Parameters(const Route& route) {
                           {"schema", {{"type", "string"}, {"minLength", 1}}}});
   }
   if (!route.query) return parameters;
-  Schema strict = *route.query;
-  strict.is_lenient = false;  // a query holds no null
-  const Json properties = OpenApiSchema(strict)["properties"];
+  Schema given = *route.query;
+  for (Field& field : given.fields) field.is_required = true;  // a query holds no null
+  const Json properties = OpenApiSchema(given)["properties"];
   for (const Field& field : route.query->fields) {
     Json schema = properties[field.name];
     schema.erase("description");

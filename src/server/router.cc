@@ -92,17 +92,17 @@ Response Refusal(const Route& route, const std::vector<FieldFault>& faults, std:
   return OpenAiErrorResponse(faults.front().message, 400, faults.front().field);
 }
 
-// What actions of clients really send: nothing, or "" (text-generation-webui).
-bool IsNothing(std::string_view body) {
+// What actions of clients of Forge really send: nothing, or "" (text-generation-webui).
+bool IsNothing(std::string_view body, bool is_lenient) {
   constexpr std::string_view kSpace = " \t\r\n";
   const size_t begin = body.find_first_not_of(kSpace);
   if (begin == std::string_view::npos) return true;
   body = body.substr(begin, body.find_last_not_of(kSpace) + 1 - begin);
-  return body == "\"\"" || body == "null";
+  return is_lenient && (body == "\"\"" || body == "null");
 }
 
-Result<Json> BodyOf(const Request& request) {
-  if (IsNothing(request.body)) return Json::object();
+Result<Json> BodyOf(const Request& request, bool is_lenient) {
+  if (IsNothing(request.body, is_lenient)) return Json::object();
   return ParseJson(request.body);
 }
 
@@ -176,7 +176,7 @@ void Router::Handle(Request request, ResponderPtr responder) const {
     }
     Json body = Json::object();
     if (route.body) {
-      Result<Json> json = BodyOf(request);
+      Result<Json> json = BodyOf(request, route.body->is_lenient);
       if (!json.ok()) {
         return responder->Send(
             Refusal(route, {{"", json.status().message(), nullptr, "json_invalid"}}, "body"));

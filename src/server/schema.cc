@@ -202,7 +202,7 @@ std::optional<FieldFault> CheckItems(const Field& field, Json& values, bool is_l
 // Of a value that has its type.
 std::optional<FieldFault> CheckValue(const Field& field, Json& value, bool is_lenient) {
   if (value.is_number()) {
-    const double number = value.get<double>();
+    const auto number = value.get<long double>();  // holds every whole number of 64 bits
     if (number < field.minimum) {
       return Fault(field.name, Expected(field), value, "greater_than_equal");
     }
@@ -372,7 +372,7 @@ Json OpenApiSchema(const Schema& schema) {
   Json properties = Json::object(), required = Json::array();
   for (const Field& field : schema.fields) {
     if (field.is_required) required.push_back(field.name);
-    properties[field.name] = OpenApiField(field, schema.is_lenient && !field.is_required);
+    properties[field.name] = OpenApiField(field, !field.is_required);
   }
   json["properties"] = std::move(properties);
   if (!required.empty()) json["required"] = std::move(required);

@@ -2,9 +2,8 @@
 #include <filesystem>
 
 #include "base/system_memory.h"
-#include "engine/png_info.h"
 #include "server/api.h"
-#include "server/infotext.h"
+#include "server/picture_info.h"
 #include "server/sdapi_answer.h"
 #include "server/sdapi_request.h"
 #include "server/text.h"
@@ -229,32 +228,47 @@ void AddMemory(Router& router, const ApiPtr& api) {
             [] { return Status(); });
 }
 
-Result<Json> PngInfoJson(const Json& body) {
+Result<Json> PngInfoJson(const Json& body, ModelCatalog& models) {
   INGOT_ASSIGN_OR_RETURN(const std::string bytes,
                          DecodePicture(body["image"].get<std::string>(), "image"));
-  Json items = Json::object(), parameters = Json::object();
-  std::string info;
-  // Other formats hold no text that Ingot reads, as a PNG without one.
-  if (bytes.starts_with("\x89PNG")) {
-    INGOT_ASSIGN_OR_RETURN(const std::vector<PngText> texts, ReadPngTexts(bytes, "image"));
-    for (const PngText& text : texts) {
-      if (text.key == "parameters") info = text.text;
-      if (text.key != "parameters") items[text.key] = text.text;
-    }
+  // Of other formats nothing is known, as of a picture without texts.
+  Result<std::vector<PngText>> read = ReadPictureTexts(bytes, "image");
+  if (!read.ok() && read.status().code() != StatusCode::kUnsupported) return read.status();
+  const std::vector<PngText> texts = read.ok() ? *std::move(read) : std::vector<PngText>();
+  const PictureInfo picture = ReadPictureInfo(texts);
+  const Recipe recipe = RecipeOf(picture, models);
+  Json items = Json::object(), parameters = Json::object(), fields = Json::array();
+  for (const PngText& text : texts) {
+    if (text.key != "parameters") items[text.key] = text.text;
   }
-  if (!info.empty()) {
-    const Infotext parsed = ParseInfotext(info);
-    parameters = {{"Prompt", parsed.prompt}, {"Negative prompt", parsed.negative_prompt}};
-    for (const auto& [key, value] : parsed.fields) parameters[key] = value;
+  for (const auto& [key, value] : picture.info.fields) {
+    fields.push_back({{"name", key}, {"value", value}});
   }
-  return Json{{"info", info}, {"items", items}, {"parameters", parameters}};
+  // As Forge: a graph of ComfyUI is no text.
+  const bool has_info = !picture.text.empty() && picture.source != "ComfyUI";
+  if (has_info) {
+    parameters = {{"Prompt", picture.info.prompt},
+                  {"Negative prompt", picture.info.negative_prompt}};
+    for (const auto& [key, value] : picture.info.fields) parameters[key] = value;
+  }
+  return Json{{"info", has_info ? picture.text : ""},
+              {"items", items},
+              {"parameters", parameters},
+              {"ingot",
+               {{"source", picture.source.empty() ? Json() : Json(picture.source)},
+                {"infotext", picture.text},
+                {"prompt", picture.info.prompt},
+                {"negative_prompt", picture.info.negative_prompt},
+                {"fields", fields},
+                {"job", recipe.job},
+                {"unknown", recipe.unknown}}}};
 }
 
-void AddPngInfo(Router& router) {
+void AddPngInfo(Router& router, const ApiPtr& api) {
   Route route =
-      Post("png-info", "The text in a PNG, and its fields",
-           [](const Request&, const Json& body, const ResponderPtr& responder) {
-             const Result<Json> json = PngInfoJson(body);
+      Post("png-info", "How a PNG, JPEG or WebP says it was made, and what of it a job can repeat",
+           [api](const Request&, const Json& body, const ResponderPtr& responder) {
+             const Result<Json> json = PngInfoJson(body, api->models);
              responder->Send(json.ok() ? JsonResponse(*json)
                                        : ErrorResponse(Status(StatusCode::kInvalidArgument,
                                                               json.status().message())));
@@ -276,7 +290,7 @@ void AddSdapiRoutes(Router& router, const ApiPtr& api) {
   AddOptions(router, api);
   AddLists(router, api);
   AddMemory(router, api);
-  AddPngInfo(router);
+  AddPngInfo(router, api);
 }
 
 }  // namespace ingot::server

@@ -1,11 +1,13 @@
 #include "server/serve.h"
 
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <condition_variable>
 #include <cstdio>
 #include <mutex>
 
+#include "server/log_writer.h"
 #include "server/routes.h"
 
 namespace ingot::server {
@@ -27,7 +29,8 @@ Status ServeJobs(const ServeOptions& options, JobService& jobs, std::stop_token 
   INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Access> access, Access::Create(options));
   RaiseDescriptorLimit();
   Metrics metrics;
-  LogTail log;
+  LogWriter log(STDERR_FILENO);
+  LogTail log_tail;
   Router router;
   HttpServer* listener = nullptr;
   AddApiRoutes(router, jobs, options);
@@ -40,15 +43,15 @@ Status ServeJobs(const ServeOptions& options, JobService& jobs, std::stop_token 
     return listener == nullptr ? HttpCounts() : listener->counts();
   });
 
-  AddStateRoutes(router, jobs, options, log, [&] {
+  AddStateRoutes(router, jobs, options, log_tail, [&] {
     const std::lock_guard lock(listener_mutex);
     return listener == nullptr ? std::string() : listener->url();
   });
 
   const auto write = [&](LogLevel level, std::string line) {
     if (level > options.log_level || line.empty()) return;
-    std::fprintf(stderr, "%s\n", line.c_str());
-    log.Add(std::move(line));
+    log.Write(line);
+    log_tail.Add(std::move(line));
   };
   const auto observe = [&](const Exchange& exchange) {
     metrics.Count(exchange);

@@ -1,5 +1,6 @@
 """A long history without its work: copies of one ended job, written to the queue's file."""
 import contextlib
+import json
 import pathlib
 import sqlite3
 
@@ -17,12 +18,12 @@ def copy_newest_job(data_dir, num_rows):
         cursor = database.execute("SELECT * FROM jobs WHERE state = 'done' ORDER BY id DESC LIMIT 1")
         names = [column[0] for column in cursor.description]
         row = dict(zip(names, cursor.fetchone()))
-        copies = []
+        copies, job = [], json.loads(row["job"])
         for idx in range(num_rows):
-            accepted = row["accepted"] - 60 * (idx + 1)
+            accepted, prompt = row["accepted"] - 60 * (idx + 1), f"{row['prompt']} {idx}"
             copies.append({**row, "id": job_id(int(accepted * 1000)), "idempotency_key": None,
-                           "prompt": f"{row['prompt']} {idx}", "accepted": accepted,
-                           "started": accepted, "finished": accepted})
+                           "prompt": prompt, "job": json.dumps({**job, "prompt": prompt}),
+                           "accepted": accepted, "started": accepted, "finished": accepted})
         database.executemany("INSERT INTO jobs VALUES ({})".format(", ".join(f":{n}" for n in names)),
                              copies)
         database.commit()

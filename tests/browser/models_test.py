@@ -33,6 +33,12 @@ class ModelsTest(BrowserTest):
         self.expect(damaged).to_contain_text("expected")
         self.expect(page.get_by_role("main").get_by_role("status")).to_contain_text("1 cannot be read")
 
+    def test_a_set_is_used_in_create(self):
+        page = self.open("/#models")
+        page.get_by_role("link", name="Use ingot-demo-Q4_0").click()
+        self.expect(page).to_have_title("Create · Ingot")
+        self.expect(page.get_by_label("Model", exact=True)).to_have_value("ingot-demo-Q4_0.gguf")
+
     def test_a_rescan_finds_a_new_file(self):
         page = self.open("/#models")
         new = self.models / "VAE" / "another-ae.safetensors"

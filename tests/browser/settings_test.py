@@ -1,8 +1,16 @@
 """Settings: options are kept by the server, and its state is told."""
+import tempfile
+
 from browser import BrowserTest
+from server import SMALL, Server, wait_until
 
 
 class SettingsTest(BrowserTest):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.server = Server(cls.folder.name, log_level="info")  # its log is shown
+
     def test_a_change_is_kept_by_the_server(self):
         page = self.open("/#settings")
         page.get_by_label("Noise").select_option("NV")
@@ -30,6 +38,14 @@ class SettingsTest(BrowserTest):
     def test_the_state_of_the_server_is_told(self):
         page = self.open("/#settings")
         main = page.get_by_role("main")
-        self.expect(main.get_by_text("1.00 GiB, by --memory")).to_be_visible()
+        self.expect(main.get_by_text("1.00 GiB (--memory)")).to_be_visible()
+        self.expect(main.get_by_text("alive", exact=True)).to_be_visible()
         self.expect(main.get_by_role("link", name="Metrics")).to_have_attribute("href", "/metrics")
         self.expect(main.get_by_role("link", name="API")).to_have_attribute("href", "/docs")
+
+    def test_the_log_tells_what_happened_to_a_job(self):
+        job = self.server.json("POST", "/ingot/v1/jobs", {"job": SMALL}, 202)["id"]
+        wait_until(lambda: self.server.json("GET", f"/ingot/v1/jobs/{job}")["state"] == "done")
+        page = self.open("/#settings")
+        lines = page.get_by_role("region", name="Lines of the log").get_by_role("row")
+        self.expect(lines.filter(has_text=job).filter(has_text="done")).to_be_visible()

@@ -3,8 +3,10 @@ import http.client
 import json
 import pathlib
 import re
+import socket
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 
@@ -14,14 +16,17 @@ SMALL = {"prompt": "a red house", "steps": 2, "width": 64, "height": 64}
 
 
 class Server:
-    """One server, with a data folder of its own. `memory` None: what the machine has; `port` 0: a free one."""
+    """One server, with a data folder of its own. `memory` None: what the machine has; `port` 0: a
+    free one; `flags`: more of them. Its log is on stderr as far as there are errors; more of it only
+    the page shows."""
 
-    def __init__(self, data_dir, models=MODELS, memory="1GiB", preexec_fn=None, port=0,
-                 flags=()):
+    def __init__(self, data_dir, models=MODELS, memory="1GiB", preexec_fn=None, port=0, flags=(),
+                 log_level="error"):
         self.process = subprocess.Popen(
             [binary(), "serve", "--port", str(port), "--data-dir", data_dir, "--models", str(models),
-             "--log-level", "error", *(["--memory", memory] if memory else []), *flags],
-            stdout=subprocess.PIPE, text=True, preexec_fn=preexec_fn)
+             "--log-level", log_level, *(["--memory", memory] if memory else []), *flags],
+            stdout=subprocess.PIPE, stderr=None if log_level == "error" else subprocess.DEVNULL,
+            text=True, preexec_fn=preexec_fn)
         for line in self.process.stdout:
             if found := re.search(r"http://([\d.]+):(\d+)", line):
                 self.address = (found[1], int(found[2]))
@@ -93,6 +98,40 @@ class ServedTest(unittest.TestCase):
     def tearDownClass(cls):
         cls.server.stop()
         cls.folder.cleanup()
+
+
+class Cancelling:
+    """While it lives, every job that starts is cancelled, and a budget that is set is taken back:
+    what is asked of the server at random stays short."""
+
+    def __init__(self, server):
+        self.server = server
+        self.connection = http.client.HTTPConnection(*server.address, timeout=3600)
+        self.connection.request("GET", "/ingot/v1/events")
+        self.socket = self.connection.sock
+        self.stream = self.connection.getresponse()
+        self.thread = threading.Thread(target=self.watch)
+
+    def watch(self):
+        event = ""
+        while line := self.stream.readline().decode():
+            name, _, value = line.strip().partition(": ")
+            if name == "event":
+                event = value
+            elif name == "data" and event == "started":
+                self.server.ask("DELETE", "/ingot/v1/jobs/" + json.loads(value)["job_id"])
+            elif name == "data" and event == "memory" and "--memory" in value:
+                self.server.ask("PUT", "/ingot/v1/memory", {"memory_bytes": None})
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
+        self.stream.close()
+        self.connection.close()
 
 
 def wait_until(condition, seconds=120):

@@ -16,6 +16,9 @@ import tempfile
 import time
 import unittest
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+from cgroup import MIB, MemoryCgroup, NoCgroup  # noqa: E402: beside the tests that share it
+
 MODELS = pathlib.Path(__file__).resolve().parents[2] / "demo" / "models"
 PROMPT = "a red house on the left, orange sky"
 SMALL = {"prompt": PROMPT, "width": 64, "height": 64, "steps": 2}
@@ -172,6 +175,24 @@ class Cancelled(JobsTest):
         self.assertEqual(list(self.dir.rglob("*.png")), [])
         self.assertEqual(host.wait(host.submit()["id"])["state"], "done")
 
+    def test_a_running_job_ends_soon_in_decode_and_save(self):
+        host = self.host()
+        took = {}
+        for phase in ["decode", "save"]:
+            # So many that each phase lasts longer than a look at the state.
+            job = host.submit(steps=1, width=256, height=256, batch=8)["id"]
+            seen = host.until(lambda: host("state"), lambda state: state["running"] != job
+                              and state["num_queued"] == 0 or state["phase"] == phase)
+            self.assertEqual(seen["running"], job, f"{phase} was over before it was seen")
+            start = time.monotonic()
+            host("cancel", id=job)
+            took[phase] = round(time.monotonic() - start, 3)
+            self.assertEqual(host("get", id=job)["state"], "cancelled")
+        print(took, end=" ")
+        self.assertLess(max(took.values()), CANCEL_LIMIT_S)
+        self.assertEqual(list(self.dir.rglob("*.png")), [])
+        self.assertEqual(host.wait(host.submit()["id"])["state"], "done")
+
     def test_a_worker_that_does_not_listen_is_killed(self):
         host = self.host(worker=MORTAL)
         job = host.submit(prompt="deaf")["id"]
@@ -274,6 +295,45 @@ class Deaths(JobsTest):
         row = host.wait(host.submit(prompt="hang")["id"])
         self.assertEqual((row["state"], row["num_deaths"]), ("quarantined", 2))
         self.assertIn("watchdog", row["error"])
+
+
+class OutOfMemory(JobsTest):
+    """The kernel kills for memory: server and workers share a cgroup that is too small for one."""
+
+    def setUp(self):
+        super().setUp()
+        try:
+            self.cgroup = MemoryCgroup(256 * MIB)
+        except NoCgroup as reason:
+            self.skipTest(str(reason))
+        self.addCleanup(self.cgroup.__exit__)
+        self.starving = self.host(8 << 30, worker=MORTAL, preexec=self.cgroup.enter)
+
+    def test_a_job_that_eats_all_memory_is_tried_smaller_and_put_away(self):
+        host = self.starving
+        row = host.wait(host.submit(prompt="overeat")["id"])
+        self.assertEqual((row["state"], row["num_deaths"]), ("done", 1), row)
+        self.assertEqual(row["record"]["shrunk_bytes"], 300 << 20)
+        row = host.wait(host.submit(prompt="eat")["id"])
+        self.assertEqual((row["state"], row["num_deaths"]), ("quarantined", 2), row)
+        self.assertIn("killed by the kernel: out of memory", row["error"])
+        self.assertEqual(self.cgroup.num_killed, 3)
+        self.assertEqual(host.wait(host.submit(prompt="fine")["id"])["state"], "done")
+
+    def test_a_planner_that_eats_all_memory_is_no_death_of_the_running_job(self):
+        host = self.starving
+        running = host.submit(prompt="deaf")["id"]
+        host.until(lambda: host("state"), lambda state: state["phase"] == "t5")
+        refused = host.submit(prompt="eat the planner")
+        self.assertEqual(refused["code"], "Unavailable", refused)
+        self.assertEqual(self.cgroup.num_killed, 2)
+        # The worker of jobs is killed from outside after that: uncounted, as ever.
+        worker = host.until(host.children, lambda children: len(children) == 2)[-1]
+        os.kill(worker, signal.SIGKILL)
+        host.until(host.children, lambda children: len(children) == 2 and children[-1] != worker)
+        host.until(lambda: host("state"), lambda state: state["phase"] == "t5")
+        self.assertEqual(host("get", id=running)["num_deaths"], 0)
+        host("cancel", id=running)
 
 
 class Faults(JobsTest):

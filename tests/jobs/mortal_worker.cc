@@ -1,11 +1,14 @@
 // A worker that is told by the prompt how to fare: speaks the protocol, makes no picture.
 //
 // "abort": SIGABRT. "hang": no op ends, though it tells its memory. "slow": two seconds without a
-// step, in which ops end. "deaf": progress for ever, cancel is not heard. "tire": dies
-// unless its budget was made smaller. Else: done at once.
+// step, in which ops end. "deaf": progress for ever, cancel is not heard. "tire": dies unless its
+// budget was made smaller. "eat": takes memory until it is killed; "overeat": unless its budget was
+// made smaller; "eat the planner": as it is planned. Else: done at once.
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <thread>
 
 #include "jobs/worker_protocol.h"
@@ -15,8 +18,18 @@ namespace {
 
 Json Plan() { return {{"peak_ram_bytes", 400 << 20}}; }
 
+[[noreturn]] void Eat() {
+  constexpr size_t kBiteBytes = 16 << 20;
+  while (true) {
+    void* bite = ::mmap(nullptr, kBiteBytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (bite != MAP_FAILED) std::memset(bite, 1, kBiteBytes);
+  }
+}
+
 Json AnswerOf(const Json& argument) {
   Json job = argument.value("request", Json::object());
+  if (TextOf(job, "prompt") == "eat the planner") Eat();
   job["batch"] = 1;
   job["seed"] = 7;
   return {{"job", job}, {"plan", Plan()}, {"budget", Json::object()}};
@@ -25,6 +38,7 @@ Json AnswerOf(const Json& argument) {
 void Fare(MessageStream& stream, const Json& run) {
   const std::string id = TextOf(run, "id"), prompt = TextOf(run["job"], "prompt");
   if (prompt == "abort") std::abort();
+  if (prompt == "eat" || (prompt == "overeat" && !run.contains("shrunk_bytes"))) Eat();
   for (int i = 0; prompt == "hang" || (prompt == "slow" && i < 40); ++i) {
     (void)stream.Send({{"type", "memory"}, {"id", id}, {"num_ops", prompt == "slow" ? i : 1}});
     std::this_thread::sleep_for(std::chrono::milliseconds(50));

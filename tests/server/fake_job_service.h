@@ -128,6 +128,11 @@ class FakeJobService : public JobService {
     rows_.erase(std::string(id));
     return {};
   }
+  Status Restore(std::string_view id) override { return Get(id).status(); }
+  Result<std::string> Thumbnail(std::string_view id, size_t n, int side) override {
+    INGOT_ASSIGN_OR_RETURN(const JobRow job, Get(id));
+    return fmt::format("small {} {} {}", job.id, n, side);
+  }
   std::vector<JobEvent> PastEvents(std::string_view job_id, uint64_t last_event_id) override {
     const std::lock_guard lock(mutex_);
     std::vector<JobEvent> past;

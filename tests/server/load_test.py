@@ -21,11 +21,11 @@ def memory_kib(pid, key):
     return 0
 
 
-def open_streams(port, count):
+def open_streams(port, count, path="/test/events"):
     streams = []
     for _ in range(count):
         stream = socket.create_connection(("127.0.0.1", port))
-        stream.sendall(b"GET /test/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        stream.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
         streams.append(stream)
     for stream in streams:
         head = b""
@@ -37,17 +37,46 @@ def open_streams(port, count):
     return streams
 
 
-def poll(port, until, delay, seconds):
+def poll(port, path, until, delay, seconds):
     connection = http.client.HTTPConnection("127.0.0.1", port)
     time.sleep(delay)
     while time.monotonic() < until:
         begin = time.perf_counter()
-        connection.request("GET", "/test/cheap")
+        connection.request("GET", path)
         answer = connection.getresponse()
         body = answer.read()
         seconds.append(time.perf_counter() - begin)
         assert answer.status == 200, body
         time.sleep(1)
+
+
+class Pollers:
+    """`count` clients, each of which asks for `path` once a second, spread over the second."""
+
+    def __init__(self, port, path, count, num_seconds):
+        self.seconds, self.errors = [], []
+        until = time.monotonic() + num_seconds
+
+        def run(i):
+            try:
+                poll(port, path, until, i / count, self.seconds)
+            except Exception as error:  # told by join
+                self.errors.append(repr(error))
+
+        self.threads = [threading.Thread(target=run, args=(i,)) for i in range(count)]
+        for thread in self.threads:
+            thread.start()
+
+    def join(self):
+        """{"requests", "p50_ms", "p99_ms", "max_ms"}"""
+        for thread in self.threads:
+            thread.join()
+        assert not self.errors, self.errors[:3]
+        ordered = sorted(self.seconds)
+        return {"requests": len(ordered),
+                "p50_ms": round(1000 * ordered[len(ordered) // 2], 3),
+                "p99_ms": round(1000 * ordered[len(ordered) * 99 // 100], 3),
+                "max_ms": round(1000 * ordered[-1], 3)}
 
 
 def main():
@@ -62,32 +91,14 @@ def main():
         port = int(server.stdout.readline().strip().rsplit(":", 1)[1])
         rss_before = memory_kib(server.pid, "VmRSS")
         streams = open_streams(port, num_streams)
-        seconds, errors = [], []
-        until = time.monotonic() + num_seconds
-
-        def run(i):
-            try:
-                poll(port, until, i / num_pollers, seconds)
-            except Exception as error:  # told by the main thread
-                errors.append(repr(error))
-
-        threads = [threading.Thread(target=run, args=(i,)) for i in range(num_pollers)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert not errors, errors[:3]
-        seconds.sort()
+        latencies = Pollers(port, "/test/cheap", num_pollers, num_seconds).join()
         selector = selectors.DefaultSelector()
         for stream in streams:
             selector.register(stream, selectors.EVENT_READ)
         for key, _ in selector.select(0):
             assert key.fileobj.recv(4096), "a stream ended"
         print(json.dumps({
-            "streams": num_streams, "pollers": num_pollers, "requests": len(seconds),
-            "p50_ms": round(1000 * seconds[len(seconds) // 2], 3),
-            "p99_ms": round(1000 * seconds[len(seconds) * 99 // 100], 3),
-            "max_ms": round(1000 * seconds[-1], 3),
+            "streams": num_streams, "pollers": num_pollers, **latencies,
             "server_threads": memory_kib(server.pid, "Threads"),
             "rss_kib_per_stream": round(
                 (memory_kib(server.pid, "VmRSS") - rss_before) / max(1, num_streams), 2)}))

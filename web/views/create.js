@@ -60,7 +60,8 @@ export function mount(root, params) {
       if (handed) form.set(JSON.parse(handed));
     } else if (params.job) {
       try { form.set((await get(`/ingot/v1/jobs/${encodeURIComponent(params.job)}`)).job); } catch (error) { toast(error.message, {kind: "error"}); }
-    } else return;
+    } else if (params.model) form.update({model: params.model});
+    else return;
     history.replaceState(null, "", "#create");
   }
 

@@ -28,7 +28,7 @@ function setRow(set, filesByPath, below) {
   return h("tr", {}, model,
            kParts.map(([part, label]) => h("td", {dataset: {label}}, nameOf(set[part]))),
            h("td", {class: "number", dataset: {label: "Size"}}, bytes(total)),
-           h("td", {}, h("a", {class: "button", href: `#create?model=${encodeURIComponent(filesByPath.get(set.diffusion).name)}`,
+           h("td", {}, h("a", {class: "button", href: `#create?model=${encodeURIComponent(nameOf(set.diffusion))}`,
                                "aria-label": `Use ${stem(set.diffusion)}`}, "Use")));
 }
 

@@ -1,0 +1,91 @@
+#include "server/log_writer.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <utility>
+
+namespace ingot::server {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+class LogWriterTest : public testing::Test {
+ protected:
+  LogWriterTest() { EXPECT_EQ(::pipe(ends_.data()), 0); }
+  ~LogWriterTest() override {
+    if (ends_[0] >= 0) ::close(ends_[0]);
+    ::close(ends_[1]);
+  }
+  std::string ReadUntil(std::string_view mark) {
+    std::string text;
+    std::array<char, 4096> buffer;
+    while (text.find(mark) == std::string::npos) {
+      const ssize_t n = ::read(ends_[0], buffer.data(), buffer.size());
+      if (n <= 0) break;
+      text.append(buffer.data(), static_cast<size_t>(n));
+    }
+    return text;
+  }
+
+  std::array<int, 2> ends_;
+};
+
+TEST_F(LogWriterTest, LinesComeWholeAndInOrder) {
+  LogWriter log(ends_[1]);
+  for (int i = 0; i < 1000; ++i) log.Write(std::to_string(i));
+  const std::string text = ReadUntil("999\n");
+  EXPECT_TRUE(text.starts_with("0\n1\n2\n"));
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1000);
+}
+
+TEST_F(LogWriterTest, AReaderThatSleepsStopsNobody) {
+  const std::string line(1000, 'x');
+  const auto begin = Clock::now();
+  LogWriter log(ends_[1], 100'000);
+  for (int i = 0; i < 1000; ++i) log.Write(line);
+  EXPECT_LT(Clock::now() - begin, std::chrono::seconds(1));
+  // It wakes: what was kept comes, then how much was not.
+  size_t num_kept = 0;
+  std::string text = ReadUntil("\n");
+  std::thread more([&] {
+    for (int i = 0; i < 100; ++i) {
+      log.Write("more");
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    log.Write("last");
+  });
+  text += ReadUntil("last\n");
+  more.join();
+  for (size_t at = 0; (at = text.find(line, at)) != std::string::npos; at += line.size()) {
+    ++num_kept;
+  }
+  EXPECT_GE(num_kept, 99u);
+  EXPECT_LT(num_kept, 1000u);
+  EXPECT_NE(text.find(std::to_string(1000 - num_kept)), std::string::npos) << text;
+}
+
+TEST_F(LogWriterTest, AReaderThatHasGoneEndsNothing) {
+  ::close(std::exchange(ends_[0], -1));
+  LogWriter log(ends_[1]);
+  for (int i = 0; i < 10; ++i) {
+    log.Write("nobody");
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
+TEST_F(LogWriterTest, TheEndDoesNotWaitForAReaderThatSleeps) {
+  const auto begin = Clock::now();
+  {
+    LogWriter log(ends_[1]);
+    for (int i = 0; i < 200; ++i) log.Write(std::string(1000, 'x'));
+  }
+  EXPECT_LT(Clock::now() - begin, std::chrono::seconds(5));
+}
+
+}  // namespace
+}  // namespace ingot::server
