@@ -103,7 +103,9 @@ TEST_F(SqliteQueueTest, AMovedJobStandsWhereItWasPutAlsoAfterAnotherOpen) {
 TEST_F(SqliteQueueTest, AQueueOfTheFirstVersionKeepsItsOrder) {
   Add("a"), Add("b"), Add("urgent", 1), Add("c");
   Execute(
-      "DROP INDEX jobs_waiting; ALTER TABLE jobs DROP COLUMN place;"
+      "DROP INDEX jobs_waiting; DROP INDEX jobs_removed; DROP INDEX jobs_in_lists;"
+      "ALTER TABLE jobs DROP COLUMN place; ALTER TABLE jobs DROP COLUMN model;"
+      "ALTER TABLE jobs DROP COLUMN num_images; ALTER TABLE jobs DROP COLUMN removed;"
       "CREATE INDEX jobs_waiting ON jobs (priority DESC, id) WHERE state = 'queued';"
       "PRAGMA user_version=2");
   Open();
