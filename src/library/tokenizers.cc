@@ -98,7 +98,8 @@ Result<T5Vocabulary> FindT5Vocabulary(const Component& t5, int64_t rows) {
 std::string VersionOf(const Component& encoder) {
   std::string version = encoder.tensors.file->file().identity();
   for (const char* name : {"vocab.json", "merges.txt", "tokenizer.json", "spiece.model"}) {
-    version += " " + FileVersion(Beside(encoder, name));
+    version.push_back(' ');
+    version.append(FileVersion(Beside(encoder, name)));
   }
   return version;
 }
