@@ -30,6 +30,7 @@ export class Lightbox {
   // list: TileList. onClose(index): the tile that was seen last.
   constructor(list, {onClose}) {
     this.list = list;
+    this.toasts = document.getElementById("toasts");  // would be beneath a modal dialog
     this.image = h("img", {alt: "", draggable: "false"});
     this.stage = h("div", {class: "lightbox-stage", onclick: () => this.zoom()}, this.image);
     this.place = h("span", {class: "muted small", "aria-live": "polite"});
@@ -37,15 +38,17 @@ export class Lightbox {
     const icon = (label, onclick, text) => h("button", {type: "button", class: "icon-button", "aria-label": label, onclick}, text);
     this.previous = icon("Previous picture", () => this.open(this.#index - 1), "←");
     this.next = icon("Next picture", () => this.open(this.#index + 1), "→");
-    this.closeButton = icon("Close", () => this.node.close(), "×");
     this.side = h("div", {class: "lightbox-record stack"});
-    this.node = h("dialog", {class: "lightbox", "aria-label": "Picture", onkeydown: (event) => this.#key(event)},
-      h("div", {class: "lightbox-bar"}, this.previous, this.next, this.place, h("span", {class: "space"}), this.zoomButton, this.closeButton),
+    this.node = h("dialog", {class: "lightbox", tabindex: -1, "aria-label": "Picture", onkeydown: (event) => this.#key(event)},
+      h("div", {class: "lightbox-bar"}, this.previous, this.next, this.place, h("span", {class: "space"}), this.zoomButton, icon("Close", () => this.node.close(), "×")),
       this.stage, this.side);
-    this.node.addEventListener("close", () => { this.#leave(); onClose(this.#index); });
+    this.node.addEventListener("close", () => { this.stop(); onClose(this.#index); });
   }
 
-  stop() { this.#leave(); }
+  stop() {
+    this.#leave();
+    document.body.append(this.toasts);
+  }
 
   open(index) {
     const tile = this.list.at(index);
@@ -71,10 +74,10 @@ export class Lightbox {
   #drawPlace() {
     const total = this.list.total ?? 0;
     this.place.textContent = `${(this.#index + 1).toLocaleString()} of ${total.toLocaleString()}`;
-    this.previous.disabled = this.#index <= 0;
-    this.next.disabled = this.#index + 1 >= total;
-    // A button that is disabled takes the focus with it, and the keys no longer come here.
-    if (this.node.open && (document.activeElement.disabled || !this.node.contains(document.activeElement))) this.closeButton.focus();
+    for (const [button, isOff] of [[this.previous, this.#index <= 0], [this.next, this.#index + 1 >= total]]) {
+      if (isOff && button === document.activeElement) this.node.focus();  // keys go where the focus is
+      button.disabled = isOff;
+    }
   }
 
   async #show(tile, index) {
@@ -93,7 +96,11 @@ export class Lightbox {
     }
     this.zoomButton.hidden = job.num_images === 0;
     fill(this.side, h("p", {class: "muted"}, "…"));
-    if (!this.node.open) this.node.showModal();
+    if (!this.node.open) {
+      this.node.append(this.toasts);
+      this.#drawPlace();
+      this.node.showModal();
+    }
     this.#drawPlace();
     this.list.want(index + 1);
     try {

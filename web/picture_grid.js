@@ -72,7 +72,7 @@ export class PictureGrid {
     const key = tile ? `${tile.job.id}/${tile.n}` : "";
     let node = this.#nodes.get(index);
     if (node?.dataset.key !== key) {
-      const hadFocus = node?.contains(document.activeElement) ?? false;
+      const hadFocus = node?.contains(document.activeElement);
       const fresh = this.#tile(tile, index, key);
       if (node) node.replaceWith(fresh);
       else this.#insert(fresh, index);
@@ -121,7 +121,8 @@ export class PictureGrid {
     const step = this.#side + kGap;
     const top = Math.floor(index / this.#columns) * step + this.node.getBoundingClientRect().top;
     const bar = 60;  // of the page's head, which stays
-    if (top < bar) scrollBy(0, top - bar);
+    if (index < this.#columns) scrollTo(0, 0);
+    else if (top < bar) scrollBy(0, top - bar);
     else if (top + this.#side > innerHeight - kGap) scrollBy(0, top + this.#side + kGap - innerHeight);
     this.#active = index;
     this.draw();

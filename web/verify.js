@@ -15,7 +15,7 @@ export function verify(record, n, say) {
 
   async function run() {
     if (!Number.isSafeInteger(image.seed)) {
-      say("Its seed has more digits than a browser's numbers hold: verify it with the command line.", "error");
+      say("Its seed has more digits than a browser holds.", "error");
       return;
     }
     say("It is made again; this may wait for others…");
@@ -39,7 +39,7 @@ export function verify(record, n, say) {
       say("Equal: made again, every pixel is the same.", "good");
       await del(`/ingot/v1/jobs/${id}`).catch(() => {});
     } else {
-      say("Not equal: made again, its pixels have another hash. A file may have changed, or another version of Ingot made it. The other picture stays in the gallery.", "error");
+      say("Not equal: made again, its pixels have another hash. A file has changed, or another Ingot made it. The new picture stays in the gallery.", "error");
     }
   }
   const done = run().catch((error) => say(error.message, "error")).finally(() => { for (const one of stops) one(); });

@@ -72,6 +72,7 @@ Result<Engine> Engine::Open(const EngineOptions& options) {
            .kernels = options.reference_kernels ? CpuKernels::kReference : CpuKernels::kFast,
            .target = options.cpu_target}));
   Engine engine(options);
+  if (options.keep_tokenizers) engine.tokenizers_ = std::make_unique<Tokenizers>();
   engine.device_ = std::move(device);
   if (options.sim) {
     engine.cpu_ = std::move(engine.device_);
@@ -122,12 +123,13 @@ Result<FluxPipeline> Engine::Prepare(const Job& job, const BudgetFlags& flags,
                                      std::vector<JobChange>* changes) const {
   INGOT_ASSIGN_OR_RETURN(const Budget budget, ReadBudget(flags));
   const int64_t trace_bytes = device_->trace() != nullptr ? Trace::num_bytes() : 0;
-  INGOT_ASSIGN_OR_RETURN(FluxPipeline pipeline, FluxPipeline::Prepare(job, *device_));
+  INGOT_ASSIGN_OR_RETURN(FluxPipeline pipeline,
+                         FluxPipeline::Prepare(job, *device_, tokenizers_.get()));
   Budget without_trace = budget;
   without_trace.ram_bytes -= trace_bytes;
   const Status fit = pipeline.FitTo(without_trace, rates);
   if (fit.code() == StatusCode::kOutOfBudget) {
-    return Refuse(job, budget, trace_bytes, pipeline, changes);
+    INGOT_RETURN_IF_ERROR(Refuse(job, budget, trace_bytes, pipeline, changes));
   }
   INGOT_RETURN_IF_ERROR(fit);
   // Tokenizers and compilers have left 10 MiB of free heap, which would stand beside every arena.
@@ -149,6 +151,7 @@ Status Engine::Refuse(const Job& job, const Budget& budget, int64_t trace_bytes,
     return RefuseJob(shape, ram, budget,
                      smallest_peak(&FluxPipeline::Least::ram_bytes, trace_bytes), changes);
   }
+  if (least.vram_bytes <= budget.vram_bytes) return {};
   return RefuseJob(shape, least.vram_bytes, {budget.vram_bytes, "--vram"},
                    smallest_peak(&FluxPipeline::Least::vram_bytes, 0), changes);
 }

@@ -42,6 +42,8 @@ struct EngineOptions {
   // Weights that are read once and rows that no step changes stay for the next job, as far as its
   // budget has room beside its plan. No plan and no pixel depends on it.
   bool keep_weights = false;
+  // Tokenizers of one plan stay for the next: 10 MiB and more that no plan counts.
+  bool keep_tokenizers = false;
   // The machine's rates, from which plans predict seconds, are measured where they are not
   // remembered (engine/rates.h): on all threads, so not beside a job of another process.
   bool measures_rates = true;
@@ -127,12 +129,14 @@ class Engine {
   Result<FluxPipeline> Prepare(const Job& job, const BudgetFlags& flags,
                                const std::optional<DeviceRates>& rates,
                                std::vector<JobChange>* changes = nullptr) const;
-  // Why no plan of `pipeline` fits, and what would; leaves it of another shape.
+  // Why no plan of `pipeline` fits, and what would; leaves it of another shape. OK where the least
+  // would fit.
   Status Refuse(const Job& job, const Budget& budget, int64_t trace_bytes, FluxPipeline& pipeline,
                 std::vector<JobChange>* changes) const;
   Result<JobResult> RunJob(const Job& job, const RunOptions& options);
 
   EngineOptions options_;
+  std::unique_ptr<Tokenizers> tokenizers_;    // null: they are not kept
   mutable std::optional<DeviceRates> rates_;  // once they are known
   std::unique_ptr<Device> cpu_;               // what a simulated device computes on, else null
   std::unique_ptr<Device> device_;            // where jobs run

@@ -192,11 +192,14 @@ class Service final : public JobService {
 
   Result<JobRow> Get(std::string_view id) override {
     INGOT_ASSIGN_OR_RETURN(JobRow row, queue_->Get(id));
-    const std::lock_guard lock(mutex_);
-    if (run_ && run_->job.row.id == id) row.plan = run_->job.row.plan;
+    TakePlanOfRun(row);
     return row;
   }
-  Result<JobPage> List(const JobFilter& filter) override { return queue_->List(filter); }
+  Result<JobPage> List(const JobFilter& filter) override {
+    INGOT_ASSIGN_OR_RETURN(JobPage page, queue_->List(filter));
+    for (JobRow& row : page.jobs) TakePlanOfRun(row);
+    return page;
+  }
   Result<int> Position(std::string_view id) override { return queue_->Position(id); }
 
   Status Cancel(std::string_view id) override {
@@ -320,6 +323,12 @@ class Service final : public JobService {
   }
 
  private:
+  // The queue has that of the job's acceptance until it ends.
+  void TakePlanOfRun(JobRow& row) {
+    const std::lock_guard lock(mutex_);
+    if (run_ && run_->job.row.id == row.id) row.plan = run_->job.row.plan;
+  }
+
   static bool IsUnwanted(const Run& run) { return run.cancel_wanted || run.interrupt_wanted; }
 
   // Whether one of the batch is sampled: steps count all of its pictures.
@@ -370,8 +379,8 @@ class Service final : public JobService {
   void StartWorkers() {
     // Its plans must be those of the worker: as many threads, of which none has work.
     const auto kernel_kills = std::make_shared<KernelKills>();
-    planner_ = std::make_unique<Planner>(WorkerSupervisor::Options{
-        options_.worker_binary, StartMessage("questions"), kernel_kills});
+    planner_ = std::make_unique<Planner>(
+        WorkerSupervisor::Options{options_.worker_binary, StartMessage("questions"), kernel_kills});
     runner_ = std::make_unique<WorkerSupervisor>(
         WorkerSupervisor::Options{options_.worker_binary, StartMessage("jobs"), kernel_kills},
         WorkerSupervisor::Callbacks{

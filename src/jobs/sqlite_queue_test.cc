@@ -103,9 +103,11 @@ TEST_F(SqliteQueueTest, AMovedJobStandsWhereItWasPutAlsoAfterAnotherOpen) {
 TEST_F(SqliteQueueTest, AQueueOfTheFirstVersionKeepsItsOrder) {
   Add("a"), Add("b"), Add("urgent", 1), Add("c");
   Execute(
-      "DROP INDEX jobs_waiting; ALTER TABLE jobs DROP COLUMN place;"
+      "DROP INDEX jobs_waiting; DROP INDEX jobs_removed; DROP INDEX jobs_in_lists;"
+      "ALTER TABLE jobs DROP COLUMN place; ALTER TABLE jobs DROP COLUMN model;"
+      "ALTER TABLE jobs DROP COLUMN num_images; ALTER TABLE jobs DROP COLUMN removed;"
       "CREATE INDEX jobs_waiting ON jobs (priority DESC, id) WHERE state = 'queued';"
-      "PRAGMA user_version=1");
+      "PRAGMA user_version=2");
   Open();
   Add("d");
   EXPECT_EQ(ClaimAll(), "urgent a b c d ");
@@ -282,7 +284,7 @@ TEST_F(SqliteQueueTest, WhatIsRemovedIsHiddenUntilItIsRestoredOrPurged) {
   EXPECT_EQ(queue_->List({})->num_total, 1);
 }
 
-TEST_F(SqliteQueueTest, AQueueOfTheFirstVersionKnowsItsModelsAndPicturesAfterOpening) {
+TEST_F(SqliteQueueTest, AQueueOfAnEarlierVersionKnowsItsModelsAndPicturesAfterOpening) {
   const JobRow row = Add("a");
   queue_.reset();
   Execute(
@@ -290,7 +292,7 @@ TEST_F(SqliteQueueTest, AQueueOfTheFirstVersionKnowsItsModelsAndPicturesAfterOpe
       "'{\"files\":{\"diffusion\":\"/m/flux.1-dev.gguf\"}}';"
       "DROP INDEX jobs_in_lists; DROP INDEX jobs_removed; ALTER TABLE jobs DROP COLUMN model;"
       "ALTER TABLE jobs DROP COLUMN num_images; ALTER TABLE jobs DROP COLUMN removed;"
-      "PRAGMA user_version=1");
+      "PRAGMA user_version=2");
   Open();
   EXPECT_EQ(queue_->List({.model = "flux.1-dev"})->num_images, 2);
 }

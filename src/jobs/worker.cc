@@ -90,6 +90,7 @@ class Worker {
     EngineOptions options{
         .num_threads = static_cast<size_t>(NumberOf(start, "num_threads").value_or(1)),
         .keep_weights = runs_jobs,
+        .keep_tokenizers = !runs_jobs,
         .measures_rates = runs_jobs};
     if (const auto sim = start.find("sim"); sim != start.end()) {
       options.sim = {.vram_bytes = NumberOf(*sim, "vram_bytes").value_or(0),
@@ -97,7 +98,11 @@ class Worker {
     }
     INGOT_ASSIGN_OR_RETURN(Engine engine, Engine::Open(options));
     engine_.emplace(std::move(engine));
-    if (runs_jobs) engine_->MeasureRates();
+    if (runs_jobs) {
+      engine_->MeasureRates();
+    } else {
+      files_ = std::make_unique<OpenModelFiles>();
+    }
     return {};
   }
 
@@ -154,7 +159,7 @@ class Worker {
         report.update(FaultToJson(answer.status()));
       }
       Report(report);
-      ::malloc_trim(0);  // tokenizers of 10 MiB and more are not kept
+      ::malloc_trim(0);  // what a plan took
     } else if (type == "forget") {
       engine_->Forget();
     } else if (type == "budget") {
@@ -250,7 +255,7 @@ class Worker {
       INGOT_ASSIGN_OR_RETURN(
           const JobRequest request,
           JobRequestFromJson(argument.value("request", Json::object()), models_dir_));
-      INGOT_ASSIGN_OR_RETURN(const Job job, ResolveJob(request));
+      INGOT_ASSIGN_OR_RETURN(const Job job, ResolveJob(request, files_.get()));
       if (question == "resolve") return Json{{"job", ToJson(job)}};
       const BudgetFlags flags = BudgetOf(argument);
       INGOT_ASSIGN_OR_RETURN(const Budget budget, engine_->ReadBudget(flags));
@@ -302,7 +307,8 @@ class Worker {
   MessageStream stream_;
   fs::path models_dir_;
   std::optional<Engine> engine_;
-  std::optional<FileSha256> hashing_;  // the file that is under way
+  std::unique_ptr<OpenModelFiles> files_;  // of questions: headers stay for the next
+  std::optional<FileSha256> hashing_;      // the file that is under way
 
   std::mutex mutex_;
   std::condition_variable has_task_;

@@ -1,5 +1,7 @@
 #include "library/component.h"
 
+#include <sys/stat.h>
+
 #include <array>
 
 #include "models/clip/names.h"
@@ -79,6 +81,29 @@ Result<ModelFile> OpenModelFile(const std::filesystem::path& path) {
     model.components.push_back({recognizer.kind, std::move(tensors), std::move(config)});
   }
   return model;
+}
+
+std::string FileVersion(const std::filesystem::path& path) {
+  struct stat info = {};
+  if (::stat(path.c_str(), &info) != 0) return {};
+  return fmt::format("{:x}-{:x}-{:x}-{:x}.{:x}", info.st_dev, info.st_ino, info.st_size,
+                     info.st_mtim.tv_sec, info.st_mtim.tv_nsec);
+}
+
+Result<ModelFile> OpenModelFiles::Open(const std::filesystem::path& path) {
+  constexpr size_t kMostFiles = 256;  // each a descriptor and its header
+  const std::string version = FileVersion(path);
+  const auto known = opened_.find(path);
+  if (known != opened_.end() && known->second.version == version) return known->second.model;
+  if (known != opened_.end()) opened_.erase(known);
+  INGOT_ASSIGN_OR_RETURN(ModelFile model, OpenModelFile(path));
+  if (opened_.size() >= kMostFiles) opened_.clear();
+  opened_.emplace(path, Opened{version, model});
+  return model;
+}
+
+Result<ModelFile> OpenModelFile(const std::filesystem::path& path, OpenModelFiles* files) {
+  return files != nullptr ? files->Open(path) : OpenModelFile(path);
 }
 
 }  // namespace ingot

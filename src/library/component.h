@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -45,5 +46,26 @@ struct ModelFile {
 
 // kCorruption or kUnsupported when the file or a component in it cannot be used.
 Result<ModelFile> OpenModelFile(const std::filesystem::path& path);
+
+// Device, inode, size and time of change of what is under the name now; empty: nothing is.
+std::string FileVersion(const std::filesystem::path& path);
+
+// Files that stay open from one question to the next, as long as they are what they were: device,
+// inode, size and time of change. Not thread-safe.
+class OpenModelFiles {
+ public:
+  // OpenModelFile; a file that is of no use is looked at anew each time.
+  Result<ModelFile> Open(const std::filesystem::path& path);
+
+ private:
+  struct Opened {
+    std::string version;
+    ModelFile model;
+  };
+  std::map<std::filesystem::path, Opened> opened_;
+};
+
+// Of `files`, if there are some.
+Result<ModelFile> OpenModelFile(const std::filesystem::path& path, OpenModelFiles* files);
 
 }  // namespace ingot

@@ -72,8 +72,8 @@ bool HasName(const fs::path& path, const fs::path& models_dir, const std::string
 }
 
 // A file given by a flag: the component must be in it.
-Result<Component> OpenExplicit(const fs::path& path, ComponentKind kind) {
-  INGOT_ASSIGN_OR_RETURN(const ModelFile model, OpenModelFile(path));
+Result<Component> OpenExplicit(const fs::path& path, ComponentKind kind, OpenModelFiles* files) {
+  INGOT_ASSIGN_OR_RETURN(const ModelFile model, OpenModelFile(path, files));
   if (const Component* component = FindKind(model, kind)) return *component;
   std::vector<std::string_view> found;
   for (const Component& component : model.components) found.push_back(Describe(component.kind));
@@ -85,22 +85,26 @@ Result<Component> OpenExplicit(const fs::path& path, ComponentKind kind) {
 // Scans the folder at most once, and only when a file is not given.
 class Candidates {
  public:
-  explicit Candidates(fs::path models_dir) : models_dir_(std::move(models_dir)) {}
+  Candidates(fs::path models_dir, OpenModelFiles* files)
+      : models_dir_(std::move(models_dir)), files_(files) {}
 
   Result<const std::vector<LibraryEntry>*> Entries() {
     if (!entries_) {
-      INGOT_ASSIGN_OR_RETURN(entries_, ScanModels(models_dir_));
+      INGOT_ASSIGN_OR_RETURN(entries_, ScanModels(models_dir_, files_));
     }
     return &*entries_;
   }
+  OpenModelFiles* files() const { return files_; }
 
  private:
   fs::path models_dir_;
+  OpenModelFiles* files_;
   std::optional<std::vector<LibraryEntry>> entries_;
 };
 
 Result<Component> FindFlux(const ModelRequest& request, Candidates& candidates) {
-  if (request.diffusion) return OpenExplicit(*request.diffusion, ComponentKind::kFlux);
+  if (request.diffusion)
+    return OpenExplicit(*request.diffusion, ComponentKind::kFlux, candidates.files());
   INGOT_ASSIGN_OR_RETURN(const std::vector<LibraryEntry>* entries, candidates.Entries());
   std::vector<const LibraryEntry*> by_stem;
   for (const LibraryEntry& entry : *entries) by_stem.push_back(&entry);
@@ -132,13 +136,13 @@ Result<Component> FindPart(ComponentKind kind, const std::optional<fs::path>& gi
                            Candidates& candidates) {
   const auto& config = flux.As<flux::FluxConfig>();
   if (given) {
-    INGOT_ASSIGN_OR_RETURN(Component component, OpenExplicit(*given, kind));
+    INGOT_ASSIGN_OR_RETURN(Component component, OpenExplicit(*given, kind, candidates.files()));
     if (Fits(component, config)) return component;
     return InvalidArgument("{}: expected a {} of {} for {}, found one of {}", given->string(),
                            Describe(kind), Requirement(kind, config), flux.path(),
                            component.Summary());
   }
-  INGOT_ASSIGN_OR_RETURN(const ModelFile own, OpenModelFile(flux.path()));
+  INGOT_ASSIGN_OR_RETURN(const ModelFile own, OpenModelFile(flux.path(), candidates.files()));
   if (const Component* component = FindKind(own, kind); component && Fits(*component, config)) {
     return *component;
   }
@@ -159,7 +163,7 @@ Result<Component> FindPart(ComponentKind kind, const std::optional<fs::path>& gi
 
 }  // namespace
 
-Result<std::vector<LibraryEntry>> ScanModels(const fs::path& models_dir) {
+Result<std::vector<LibraryEntry>> ScanModels(const fs::path& models_dir, OpenModelFiles* files) {
   std::error_code error;
   if (!fs::is_directory(models_dir, error)) {
     return NotFound("{}: expected a models folder, found none", models_dir.string());
@@ -180,12 +184,12 @@ Result<std::vector<LibraryEntry>> ScanModels(const fs::path& models_dir) {
   }
   std::sort(paths.begin(), paths.end());
   std::vector<LibraryEntry> entries;
-  for (const fs::path& path : paths) entries.push_back({path, OpenModelFile(path)});
+  for (const fs::path& path : paths) entries.push_back({path, OpenModelFile(path, files)});
   return entries;
 }
 
-Result<ModelSet> ResolveModels(const ModelRequest& request) {
-  Candidates candidates(request.models_dir);
+Result<ModelSet> ResolveModels(const ModelRequest& request, OpenModelFiles* files) {
+  Candidates candidates(request.models_dir, files);
   INGOT_ASSIGN_OR_RETURN(Component flux, FindFlux(request, candidates));
   const auto find = [&](ComponentKind kind, const std::optional<fs::path>& given) {
     return FindPart(kind, given, request, flux, candidates);

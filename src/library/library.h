@@ -20,7 +20,8 @@ struct LibraryEntry {
 
 // Every *.gguf, *.safetensors, *.sft and refused pickle (*.ckpt, *.pt, *.pth,
 // *.bin) below `models_dir`, ordered by path. kNotFound without such a folder.
-Result<std::vector<LibraryEntry>> ScanModels(const std::filesystem::path& models_dir);
+Result<std::vector<LibraryEntry>> ScanModels(const std::filesystem::path& models_dir,
+                                             OpenModelFiles* files = nullptr);
 
 // Which files a job asks for; an unset one is found in the folder.
 struct ModelRequest {
@@ -38,6 +39,6 @@ struct ModelSet {
 // name; else components of its own file, then the first of each kind in the
 // folder whose width fits. kNotFound names the missing component, what it must
 // fit, and the files that were looked at.
-Result<ModelSet> ResolveModels(const ModelRequest& request);
+Result<ModelSet> ResolveModels(const ModelRequest& request, OpenModelFiles* files = nullptr);
 
 }  // namespace ingot

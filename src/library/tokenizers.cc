@@ -94,6 +94,16 @@ Result<T5Vocabulary> FindT5Vocabulary(const Component& t5, int64_t rows) {
   return builtin;
 }
 
+// Of the encoder and of all that may be beside it.
+std::string VersionOf(const Component& encoder) {
+  std::string version = encoder.tensors.file->file().identity();
+  for (const char* name : {"vocab.json", "merges.txt", "tokenizer.json", "spiece.model"}) {
+    version += ' ';
+    version += FileVersion(Beside(encoder, name));
+  }
+  return version;
+}
+
 // An id beyond the table would read past it.
 Status CheckFits(const Component& encoder, size_t num_tokens, int64_t rows) {
   if (static_cast<int64_t>(num_tokens) <= rows) return {};
@@ -121,6 +131,26 @@ Result<T5Tokenizer> LoadT5Tokenizer(const Component& t5) {
     INGOT_RETURN_IF_ERROR(CheckFits(t5, vocabulary.pieces.size(), rows));
   }
   return T5Tokenizer::Create(std::move(vocabulary));
+}
+
+Result<std::shared_ptr<const ClipTokenizer>> Tokenizers::Clip(const Component& clip) {
+  const std::string version = VersionOf(clip);
+  if (!clip_ || clip_version_ != version) {
+    INGOT_ASSIGN_OR_RETURN(ClipTokenizer loaded, LoadClipTokenizer(clip));
+    clip_ = std::make_shared<const ClipTokenizer>(std::move(loaded));
+    clip_version_ = version;
+  }
+  return clip_;
+}
+
+Result<std::shared_ptr<const T5Tokenizer>> Tokenizers::T5(const Component& t5) {
+  const std::string version = VersionOf(t5);
+  if (!t5_ || t5_version_ != version) {
+    INGOT_ASSIGN_OR_RETURN(T5Tokenizer loaded, LoadT5Tokenizer(t5));
+    t5_ = std::make_shared<const T5Tokenizer>(std::move(loaded));
+    t5_version_ = version;
+  }
+  return t5_;
 }
 
 }  // namespace ingot

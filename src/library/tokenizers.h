@@ -1,6 +1,9 @@
 // Tokenizers of the text encoders: from the file, from beside it, or built in.
 #pragma once
 
+#include <memory>
+#include <string>
+
 #include "base/status.h"
 #include "library/component.h"
 #include "text/clip_tokenizer.h"
@@ -14,5 +17,18 @@ namespace ingot {
 // says which file to put where. Ids are below the table's rows.
 Result<ClipTokenizer> LoadClipTokenizer(const Component& clip);
 Result<T5Tokenizer> LoadT5Tokenizer(const Component& t5);
+
+// The last of each, while the encoder's file and the vocabularies beside it are what they were.
+// 10 MiB and more for T5-XXL's. Not thread-safe.
+class Tokenizers {
+ public:
+  Result<std::shared_ptr<const ClipTokenizer>> Clip(const Component& clip);
+  Result<std::shared_ptr<const T5Tokenizer>> T5(const Component& t5);
+
+ private:
+  std::string clip_version_, t5_version_;
+  std::shared_ptr<const ClipTokenizer> clip_;
+  std::shared_ptr<const T5Tokenizer> t5_;
+};
 
 }  // namespace ingot

@@ -3,7 +3,6 @@
 
 #include "graph/passes/fuse.h"
 #include "graph/passes/split.h"
-#include "library/tokenizers.h"
 #include "models/flux/flux.h"
 #include "pipeline/flux_pipeline.h"
 
@@ -54,12 +53,15 @@ std::vector<Program::Options> DecoderWays(int64_t largest_bytes) {
 
 }  // namespace
 
-Result<FluxPipeline> FluxPipeline::Prepare(const Job& job, const Device& device) {
+Result<FluxPipeline> FluxPipeline::Prepare(const Job& job, const Device& device,
+                                           Tokenizers* tokenizers) {
   FluxPipeline pipeline(job, device);
   INGOT_ASSIGN_OR_RETURN(pipeline.sigmas_, MakeSigmas(*job.scheduler, job.flow(), job.steps));
   INGOT_ASSIGN_OR_RETURN(pipeline.evaluations_, EvaluationSigmas(*job.sampler, pipeline.sigmas_));
   pipeline.has_vram_ = device.copy_engine() != nullptr;
-  INGOT_RETURN_IF_ERROR(pipeline.Tokenize());
+  Tokenizers own;
+  INGOT_RETURN_IF_ERROR(pipeline.Tokenize(tokenizers != nullptr ? *tokenizers : own));
+  own = {};
   INGOT_RETURN_IF_ERROR(pipeline.CompileEncoders());
   INGOT_RETURN_IF_ERROR(pipeline.CompilePictures());
   return pipeline;
@@ -73,9 +75,9 @@ Status FluxPipeline::Reshape(int width, int height, int batch) {
 }
 
 // With CFG both rows have one length, the longer one's: one graph serves both.
-Status FluxPipeline::Tokenize() {
-  INGOT_ASSIGN_OR_RETURN(const ClipTokenizer clip, LoadClipTokenizer(job_.models.clip));
-  INGOT_ASSIGN_OR_RETURN(const T5Tokenizer t5, LoadT5Tokenizer(job_.models.t5));
+Status FluxPipeline::Tokenize(Tokenizers& tokenizers) {
+  INGOT_ASSIGN_OR_RETURN(const auto clip, tokenizers.Clip(job_.models.clip));
+  INGOT_ASSIGN_OR_RETURN(const auto t5, tokenizers.T5(job_.models.t5));
   std::vector<std::string> texts = {job_.prompt};
   if (job_.cfg_scale != 1.0) texts.push_back(job_.negative_prompt);
   const int64_t t5_rows = job_.models.t5.As<t5::T5Config>().vocab_size;
@@ -84,7 +86,7 @@ Status FluxPipeline::Tokenize() {
     prompts_.clear();
     for (const std::string& text : texts) {
       INGOT_ASSIGN_OR_RETURN(PromptTokens tokens,
-                             TokenizePrompt(text, clip, t5, num_tokens, t5_rows));
+                             TokenizePrompt(text, *clip, *t5, num_tokens, t5_rows));
       num_tokens = std::max(num_tokens, tokens.t5.ids.size());
       prompts_.push_back(std::move(tokens));
     }

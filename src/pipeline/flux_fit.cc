@@ -54,10 +54,13 @@ FluxPipeline::Least FluxPipeline::LeastOfGroups() {
   const int64_t vae = vae_->least_bytes();
   const int64_t beside = num_groups() > 1 ? hoist : 0;
   if (!has_vram_) return {.ram_bytes = PeakOf(clip, t5, hoist, flux + beside, vae)};
-  const int64_t host_beside = num_groups() > 1 ? hoist_->host_bytes() : 0;
-  return {.ram_bytes = PeakOf(clip_->host_bytes(), t5_->host_bytes(), hoist_->host_bytes(),
-                              flux_->host_bytes() + host_beside, vae_->host_bytes()),
-          .vram_bytes = std::max({clip, t5, hoist, flux + beside, vae})};
+  return {.ram_bytes = HostPeak(), .vram_bytes = std::max({clip, t5, hoist, flux + beside, vae})};
+}
+
+int64_t FluxPipeline::HostPeak() const {
+  const int64_t beside = num_groups() > 1 ? hoist_->host_bytes() : 0;
+  return PeakOf(clip_->host_bytes(), t5_->host_bytes(), hoist_->host_bytes(),
+                flux_->host_bytes() + beside, vae_->host_bytes());
 }
 
 int64_t FluxPipeline::PeakOf(int64_t clip, int64_t t5, int64_t hoist, int64_t flux,
@@ -139,7 +142,7 @@ Status FluxPipeline::FitPhases() {
   INGOT_RETURN_IF_ERROR(hoist_->FitTo(of_hoist));
   INGOT_RETURN_IF_ERROR(flux_->FitTo(of_flux));
   if (!has_vram_) return {};
-  const int64_t least = LeastOfGroups().ram_bytes;
+  const int64_t least = HostPeak();
   if (least <= budget_.ram_bytes) return {};
   return OutOfBudget("expected at least {} bytes of RAM, found {}", least, budget_.ram_bytes);
 }

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "graph/passes/hoist.h"
+#include "library/tokenizers.h"
 #include "memory/budget.h"
 #include "pipeline/embedding_cache.h"
 #include "pipeline/job.h"
@@ -48,7 +49,9 @@ class FluxPipeline {
  public:
   // Tokenizes the prompts and compiles every network: each fault of a header,
   // a shape or a prompt is found here, before any tensor is read. `device` outlives this.
-  static Result<FluxPipeline> Prepare(const Job& job, const Device& device);
+  // The tokenizers are of `tokenizers` where they are given, and go with this call otherwise.
+  static Result<FluxPipeline> Prepare(const Job& job, const Device& device,
+                                      Tokenizers* tokenizers = nullptr);
 
   // The same job at another size or with other pictures, to be prepared in less time; not after
   // FitTo has made a plan.
@@ -85,7 +88,7 @@ class FluxPipeline {
   };
 
   FluxPipeline(const Job& job, const Device& device) : job_(job), device_(&device) {}
-  Status Tokenize();
+  Status Tokenize(Tokenizers& tokenizers);
   Status CompileEncoders();
   // What depends on the size.
   Status CompilePictures();
@@ -101,6 +104,7 @@ class FluxPipeline {
   int64_t num_groups() const;
   int64_t fixed_bytes() const;  // of the process itself
   Least LeastOfGroups();        // with groups of group_rows_
+  int64_t HostPeak() const;     // in RAM, whatever the ways, on a device with memory of its own
   // With these bytes of the phases, with what they carry and the process.
   int64_t PeakOf(int64_t clip, int64_t t5, int64_t hoist, int64_t flux, int64_t vae) const;
   // What each phase holds beside its arena: embeddings, hoisted rows, latents, pictures.

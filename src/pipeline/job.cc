@@ -70,7 +70,7 @@ JobDefaults DefaultsOf(const Component& flux) {
   return defaults;
 }
 
-Result<Job> ResolveJob(const JobRequest& request) {
+Result<Job> ResolveJob(const JobRequest& request, OpenModelFiles* files) {
   INGOT_RETURN_IF_ERROR(CheckText("prompt", request.prompt));
   INGOT_RETURN_IF_ERROR(CheckText("negative prompt", request.negative_prompt));
   constexpr JobDefaults kNames;  // those do not differ by file
@@ -85,7 +85,7 @@ Result<Job> ResolveJob(const JobRequest& request) {
   INGOT_ASSIGN_OR_RETURN(const Rng rng, FindRng(request.rng.value_or("cpu")));
   INGOT_ASSIGN_OR_RETURN(const Precision precision,
                          FindPrecision(request.precision.value_or("default")));
-  INGOT_ASSIGN_OR_RETURN(ModelSet models, ResolveModels(request.models));
+  INGOT_ASSIGN_OR_RETURN(ModelSet models, ResolveModels(request.models, files));
 
   const Component& flux = models.flux;
   const JobDefaults defaults = DefaultsOf(flux);

@@ -71,6 +71,6 @@ JobDefaults DefaultsOf(const Component& flux);
 
 // Opens the files' headers, fills defaults and checks every value.
 // kInvalidArgument names the field, what was expected and what was found.
-Result<Job> ResolveJob(const JobRequest& request);
+Result<Job> ResolveJob(const JobRequest& request, OpenModelFiles* files = nullptr);
 
 }  // namespace ingot

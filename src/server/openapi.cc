@@ -1,6 +1,8 @@
 #include "server/openapi.h"
 
 #include <algorithm>
+#include <memory>
+#include <mutex>
 
 #include "server/docs_page.h"
 
@@ -85,6 +87,13 @@ std::string LoweredMethod(std::string method) {
   return method;
 }
 
+// Made at the first request, when all routes are there: 100 KB that a handler on the I/O thread
+// does not write anew each time.
+struct Document {
+  std::once_flag is_made;
+  std::string text;
+};
+
 Response Page(std::string_view text, const char* type) {
   return {.status = 200, .content_type = type, .body = std::string(text), .headers = {}};
 }
@@ -128,8 +137,11 @@ void AddDocumentationRoutes(Router& router, bool has_auth) {
               .summary = "This API as OpenAPI 3.1",
               .tag = "operations",
               .handler =
-                  [&router, has_auth](const Request&, const Json&, const ResponderPtr& responder) {
-                    responder->Send(JsonResponse(OpenApi(router, has_auth)));
+                  [&router, has_auth, document = std::make_shared<Document>()](
+                      const Request&, const Json&, const ResponderPtr& responder) {
+                    std::call_once(document->is_made,
+                                   [&] { document->text = Dump(OpenApi(router, has_auth)); });
+                    responder->Send({.body = document->text});
                   },
               .may_block = false});
   const auto add = [&](const char* pattern, const char* summary, std::string_view text,

@@ -1,5 +1,6 @@
 // What a page shows of the server itself: its state and its log.
 #include <charconv>
+#include <filesystem>
 
 #include "server/api.h"
 #include "server/routes.h"
@@ -37,9 +38,10 @@ Json StateJson(const ServiceState& state, const ServeOptions& options, const std
             {"vram_bytes", options.sim ? Json(options.sim->vram_bytes) : Json()},
             {"num_threads", options.num_threads}}},
           {"folders",
-           {{"models", options.models_dir.string()},
-            {"data", options.data_dir.string()},
-            {"scratch", options.scratch_folder.string()}}}};
+           {{"models", std::filesystem::absolute(options.models_dir).string()},
+            {"data", std::filesystem::absolute(options.data_dir).string()},
+            {"scratch", options.scratch_folder.empty() ? kDefaultScratchFolder
+                                                       : options.scratch_folder.string()}}}};
 }
 
 }  // namespace

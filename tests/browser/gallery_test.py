@@ -52,6 +52,39 @@ class GalleryTest(BrowserTest):
         self.expect(page.get_by_label("Prompt", exact=True)).to_have_value("a blue boat")
         self.expect(page.get_by_label("Seed", exact=True)).to_have_value("2")
 
+    def test_the_grid_goes_by_keys_and_delete_can_be_undone(self):
+        page = self.open("/#gallery")
+        self.expect(tiles(page)).to_have_count(3)
+        page.get_by_role("list", name="Pictures").get_by_role("button").first.focus()
+        page.keyboard.press("End")
+        page.keyboard.press("Enter")
+        dialog = page.get_by_role("dialog", name="Picture")
+        self.expect(dialog).to_contain_text("3 of 3")
+        page.keyboard.press("Escape")
+        self.expect(dialog).to_be_hidden()
+        page.keyboard.press("Delete")
+        self.expect(tiles(page)).to_have_count(2)
+        page.get_by_role("button", name="Undo").click()
+        self.expect(tiles(page)).to_have_count(3)
+
+    def test_a_picture_arrives_while_the_gallery_is_open(self):
+        page = self.open("/#gallery?search=live")
+        self.expect(page.get_by_role("heading", name="No such picture")).to_be_visible()
+        made = self.server.json("POST", "/ingot/v1/jobs", {"job": {**SMALL, "prompt": "a live one"}}, 202)
+        self.expect(tiles(page)).to_have_count(1)
+        self.server.json("DELETE", f"/ingot/v1/jobs/{made['id']}")
+        self.expect(tiles(page)).to_have_count(0)
+
+    def test_jobs_without_a_picture_are_found_with_their_reason(self):
+        job = self.server.json("POST", "/ingot/v1/jobs",
+                               {"job": {**SMALL, "prompt": "a long one", "steps": 900}}, 202)
+        self.server.json("DELETE", f"/ingot/v1/jobs/{job['id']}")
+        page = self.open("/#gallery")
+        page.get_by_label("Show").select_option("Cancelled")
+        tile = page.get_by_role("list", name="Pictures").get_by_role("button", name="a long one")
+        tile.click()
+        self.expect(page.get_by_role("dialog", name="Picture")).to_contain_text("Cancelled")
+
     def test_a_deleted_picture_comes_back(self):
         page = self.open("/#gallery")
         dialog = self.open_picture(page, "a red house")

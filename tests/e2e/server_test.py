@@ -110,7 +110,9 @@ class ServerTest(ServedTest):
                 {"job_id", "ram_bytes", "vram_bytes", "server_rss_bytes", "streamed_bytes",
                  "stalled_s", "phase", "elapsed_s"}, set(data))
         measured = self.server.json("GET", path)["measured"]
-        self.assertLessEqual(max(data["ram_bytes"] for data in held), measured["peak_ram_bytes"])
+        # A thread tells the kernel's counters of its last 64 pages of a kind late.
+        self.assertLessEqual(max(data["ram_bytes"] for data in held),
+                             measured["peak_ram_bytes"] + (1 << 20))
         step = next(data for _, kind, data in events if kind == "step")
         self.assertLessEqual({"step", "num_steps", "elapsed_s", "eta_s"}, set(step))
 

@@ -8,7 +8,7 @@ export const title = "PNG Info";
 
 const kHandedOver = "create.job";
 
-// The picture of the last `open`: kept while the page lives, so that going to and fro loses nothing.
+// Of the last `open`: going to another view and back loses nothing.
 let shown = null;  // {file, url, answer or error}
 let redraw = () => {};
 
@@ -73,8 +73,8 @@ function record({answer, error, file}) {
       h("div", {class: "spread"}, h("p", {role: "status"}, "Made with ", h("strong", {}, ingot.source)),
         h("div", {class: "row"}, h("button", {type: "button", onclick: () => copy(ingot.infotext, "Text")}, "Copy text"),
           h("button", {type: "button", class: "primary", onclick: () => use(ingot.job)}, "Use these settings"))),
-      h("div", {}, h("h3", {class: "label"}, "Prompt"), h("p", {class: "prompt"}, ingot.prompt || "None")),
-      ingot.negative_prompt && h("div", {}, h("h3", {class: "label"}, "Negative prompt"), h("p", {class: "prompt"}, ingot.negative_prompt)),
+      h("div", {}, h("h2", {class: "label"}, "Prompt"), h("p", {class: "prompt"}, ingot.prompt || "None")),
+      ingot.negative_prompt && h("div", {}, h("h2", {class: "label"}, "Negative prompt"), h("p", {class: "prompt"}, ingot.negative_prompt)),
       unknownList(ingot.unknown),
       fields.length > 0 && h("table", {}, h("caption", {class: "visually-hidden"}, "Parameters"),
         h("tbody", {}, fields.map(({name, value}) => h("tr", {}, h("th", {scope: "row"}, name), h("td", {}, value)))))),
@@ -100,13 +100,7 @@ export function mount(root) {
       h("p", {class: "muted small"}, `${shown.file.name}, ${bytes(shown.file.size)}`));
     fill(what, record(shown));
   };
-  // What is pasted is as good as dropped.
-  const paste = (event) => {
-    const file = [...(event.clipboardData?.files ?? [])].find((one) => one.type.startsWith("image/"));
-    if (file) open(file);
-  };
-  addEventListener("paste", paste);
   root.append(h("h1", {class: "visually-hidden"}, title), drop, what);
   redraw();
-  return () => { redraw = () => {}; removeEventListener("paste", paste); };
+  return () => { redraw = () => {}; };
 }
