@@ -19,7 +19,6 @@ import browser  # noqa: E402
 from server import Server  # noqa: E402
 
 MAX_BYTES = 150_000
-NUM_COLOURS = 256  # a third of the bytes, and little difference to see
 LOOKS = {"light": (browser.DESKTOP, "light"), "dark": (browser.DESKTOP, "dark"),
          "phone": (browser.PHONE, "light")}
 PROMPTS = ["a red house on the left, orange sky", "a blue house and a green tree, white ground",
@@ -65,9 +64,8 @@ def screens(page, picture):
 
 
 def shoot(page, path):
-    shot = PIL.Image.open(io.BytesIO(page.screenshot(animations="disabled"))).convert("RGB")
-    # Rare colours stay: those of the tiers of memory are of a few pixels.
-    shot.quantize(NUM_COLOURS, PIL.Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
+    shot = PIL.Image.open(io.BytesIO(page.screenshot(animations="disabled")))
+    shot.convert("RGB").save(path, optimize=True)
     print(f"{path.name}: {path.stat().st_size} bytes")
     assert path.stat().st_size <= MAX_BYTES, path
 
