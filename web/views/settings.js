@@ -53,7 +53,7 @@ function stateFacts({version, numerics, url, uptime_s, has_auth, has_tls, worker
     ["Memory held", `${bytes(held)} · worker ${bytes(memory.worker_rss_bytes)}, planner ${bytes(memory.planner_rss_bytes)}, server ${bytes(memory.server_rss_bytes)}`],
     ["Device", `${device.name}, ${plural(device.num_threads, "thread")}${device.vram_bytes ? `, ${bytes(device.vram_bytes)} of VRAM` : ""}`],
     ["Address", `${url} · ${has_auth ? "with" : "no"} password, ${has_tls ? "TLS" : "no TLS"}`],
-    ["Folders", `models ${folders.models} · data ${folders.data} · scratch ${folders.scratch}`],
+    ["Folders", `models ${folders.models} · data ${folders.data}${folders.scratch ? ` · scratch ${folders.scratch}` : ""}`],
     ["Version", `${version}, numerics ${numerics}, up ${duration(uptime_s)}`],
   ];
   return h("dl", {}, facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
