@@ -48,6 +48,7 @@ export class TileList {
 
   at(index) { return this.#tiles[index]; }
   indexOf(id, n = 0) { return this.#tiles.findIndex((tile) => tile.job.id === id && tile.n === n); }
+  get size() { return this.#tiles.length; }
   get jobs() { return new Set(this.#tiles.map(({job}) => job)); }
 
   // Says that tiles up to `index` are looked at.

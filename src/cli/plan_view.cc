@@ -20,16 +20,21 @@ std::string BytesOrDash(int64_t num_bytes) {
   return num_bytes == 0 ? "-" : FormatByteSize(num_bytes);
 }
 
+std::string Seconds(double seconds) {
+  return fmt::format("{:.{}f} s", seconds, seconds < 100 ? 1 : 0);
+}
+
 std::string Table(const Plan& plan) {
   std::string table = fmt::format("{:<10}{:>10}{:>10}{:>10}{:>12}{:>8}\n", "phase", "weights",
                                   "ring", "read", "activations", "time");
   for (const PhasePlan& phase : plan.phases) {
-    const std::string time = phase.predicted_s ? fmt::format("{:.{}f} s", *phase.predicted_s,
-                                                             *phase.predicted_s < 100 ? 1 : 0)
-                                               : "-";
+    const std::string time = phase.predicted_s ? Seconds(*phase.predicted_s) : "-";
     table += fmt::format("{:<10}{:>10}{:>10}{:>10}{:>12}{:>8}\n", phase.name,
                          BytesOrDash(phase.resident_bytes), BytesOrDash(phase.ring_bytes),
                          BytesOrDash(phase.streamed_bytes), BytesOrDash(phase.arena_bytes), time);
+  }
+  if (const std::optional<double> all = plan.predicted_s()) {
+    table += fmt::format("{:<52}{:>8}\n", "all", Seconds(*all));
   }
   return table;
 }

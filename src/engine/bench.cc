@@ -1,7 +1,10 @@
 #include "engine/bench.h"
 
 #include <algorithm>
+#include <array>
+#include <limits>
 #include <random>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -132,7 +135,12 @@ void FillOperand(DType dtype, const Shape& shape, std::span<std::byte> out) {
   }
 }
 
-Result<double> MedianSeconds(Device& device, const Case& c, std::stop_token stop) {
+OpSignature SignatureOf(const Case& c) {
+  return {&c.op, c.shapes, c.dtypes, op::InferShape(c.op, c.shapes), c.output};
+}
+
+// Of several runs, the fastest first.
+Result<std::vector<double>> RunSeconds(Device& device, const Case& c, std::stop_token stop) {
   std::vector<std::unique_ptr<Arena>> arenas;
   std::vector<ConstTensorView> views;
   for (size_t i = 0; i < c.shapes.size(); ++i) {
@@ -141,9 +149,9 @@ Result<double> MedianSeconds(Device& device, const Case& c, std::stop_token stop
     views.push_back({c.dtypes[i], c.shapes[i], arena->bytes().data()});
     arenas.push_back(std::move(arena));
   }
-  const Shape shape = op::InferShape(c.op, c.shapes);
+  const OpSignature signature = SignatureOf(c);
+  const Shape shape = signature.output_shape;
   INGOT_ASSIGN_OR_RETURN(const auto out, device.Allocate(NumBytes(c.output, shape)));
-  const OpSignature signature = {&c.op, c.shapes, c.dtypes, shape, c.output};
   INGOT_RETURN_IF_ERROR(device.Supports(signature));
   INGOT_ASSIGN_OR_RETURN(const auto workspace, device.Allocate(device.WorkspaceBytes(signature)));
   const OpCall call = {&c.op, views, {c.output, shape, out->bytes().data()}, workspace->bytes()};
@@ -154,7 +162,7 @@ Result<double> MedianSeconds(Device& device, const Case& c, std::stop_token stop
     seconds.push_back(watch.seconds());
   }
   std::ranges::sort(seconds);
-  return seconds[seconds.size() / 2];
+  return seconds;
 }
 
 // Of the first GiB, in pieces as large as a weight.
@@ -193,7 +201,8 @@ Result<BenchReport> Bench(const BenchOptions& options) {
   measure_peaks();
   const std::vector<Case> cases = options.peaks_only ? std::vector<Case>() : Cases();
   for (const Case& c : cases) {
-    INGOT_ASSIGN_OR_RETURN(const double seconds, MedianSeconds(*device, c, options.stop));
+    INGOT_ASSIGN_OR_RETURN(const std::vector<double> runs, RunSeconds(*device, c, options.stop));
+    const double seconds = runs[runs.size() / 2];
     measure_peaks();
     std::vector<double>& peaks = c.unit == Unit::kInt8 ? int8 : f32;
     const double peak = std::max(peaks[peaks.size() - 2], peaks.back());
@@ -206,6 +215,65 @@ Result<BenchReport> Bench(const BenchOptions& options) {
   report.int8_gops = Median(int8);
   report.f32_gflops = Median(f32);
   return report;
+}
+
+Result<DeviceRates> MeasureRates(Device& device) {
+  using op::Compute;
+  constexpr double kUnknown = std::numeric_limits<double>::infinity();
+  DeviceRates rates = {.weights = kUnknown,
+                       .filters = kUnknown,
+                       .bytes = kUnknown,
+                       .calls = kUnknown,
+                       .allocated_bytes = kUnknown};
+  rates.ops.fill(kUnknown);
+  // `rate` is what makes `amount` take all of the case's time that the rates before do not explain;
+  // at least a tenth of it.
+  const auto measure = [&](const Case& c, double& rate, double OpCost::*amount) -> Status {
+    INGOT_ASSIGN_OR_RETURN(const std::vector<double> runs, RunSeconds(device, c, {}));
+    const OpCost cost = CostOf(SignatureOf(c));
+    const double explained = Seconds(cost, rates);
+    rate = cost.*amount / std::max(runs.front() - explained, runs.front() / 10);
+    return {};
+  };
+  const Case call = LinearCase(DType::kF32, Compute::kF32, 1, 64, 64);
+  INGOT_ASSIGN_OR_RETURN(const std::vector<double> calls, RunSeconds(device, call, {}));
+  rates.calls = 1 / calls.front();
+  const Case norm = {.name = "rms_norm",
+                     .type = "f32",
+                     .shape = "",
+                     .op = op::RmsNorm{.eps = 1e-6f},
+                     .shapes = {{1, 256, 3072}, {3072}},
+                     .dtypes = {DType::kF32, DType::kF32},
+                     .num_ops = 0,
+                     .unit = Unit::kF32};
+  INGOT_RETURN_IF_ERROR(measure(norm, rates.bytes, &OpCost::num_bytes));
+  INGOT_RETURN_IF_ERROR(measure(LinearCase(DType::kQ4_0, Compute::kF32, 1, 1024, 3072),
+                                rates.weights, &OpCost::num_weights));
+  INGOT_RETURN_IF_ERROR(
+      measure(ConvCase(Compute::kI16, 8, 256, 256, false), rates.filters, &OpCost::num_filters));
+  const auto measure_product = [&](Product product, const Case& c) {
+    return measure(c, rates.ops[static_cast<size_t>(product)], &OpCost::num_ops);
+  };
+  const std::array<std::pair<Product, Case>, kNumProducts> products = {{
+      {Product::kLinearF32, LinearCase(DType::kF16, Compute::kF32, 256, 512, 1024)},
+      {Product::kLinearI16, LinearCase(DType::kF16, Compute::kI16, 256, 512, 1024)},
+      {Product::kLinearI8, LinearCase(DType::kQ4_0, Compute::kI8, 256, 1024, 1024)},
+      {Product::kAttentionF32, AttentionCase(Compute::kF32, 512, 2, 128)},
+      {Product::kAttentionI16, AttentionCase(Compute::kI16, 512, 2, 128)},
+      {Product::kAttentionI8, AttentionCase(Compute::kI8, 512, 2, 128)},
+      {Product::kConvF32, ConvCase(Compute::kF32, 64, 128, 128, false)},
+      {Product::kConvI16, ConvCase(Compute::kI16, 64, 128, 128, false)},
+  }};
+  for (const auto& [product, c] : products) INGOT_RETURN_IF_ERROR(measure_product(product, c));
+  constexpr int64_t kArenaBytes = 16 << 20;
+  std::vector<double> allocations;
+  for (int i = 0; i < 3; ++i) {
+    const Stopwatch watch;
+    INGOT_RETURN_IF_ERROR(device.Allocate(kArenaBytes).status());
+    allocations.push_back(watch.seconds());
+  }
+  rates.allocated_bytes = static_cast<double>(kArenaBytes) / *std::ranges::min_element(allocations);
+  return rates;
 }
 
 }  // namespace ingot

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "base/status.h"
+#include "devices/device.h"
+#include "memory/cost.h"
 
 namespace ingot {
 
@@ -39,5 +41,9 @@ struct BenchReport {
 // several runs; the peak is measured before and after it, since the clock of a
 // shared machine may halve for minutes.
 Result<BenchReport> Bench(const BenchOptions& options);
+
+// What plans predict seconds from, of a small case each: the fastest of several runs. All but
+// read_bytes.
+Result<DeviceRates> MeasureRates(Device& device);
 
 }  // namespace ingot

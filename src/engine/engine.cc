@@ -11,6 +11,7 @@
 #include "base/system_memory.h"
 #include "devices/cpu/cpu_device.h"
 #include "engine/files.h"
+#include "engine/rates.h"
 #include "engine/refusal.h"
 #include "engine/trace_file.h"
 #include "formats/png.h"
@@ -70,7 +71,7 @@ Result<Engine> Engine::Open(const EngineOptions& options) {
           {.num_threads = options.num_threads,
            .kernels = options.reference_kernels ? CpuKernels::kReference : CpuKernels::kFast,
            .target = options.cpu_target}));
-  Engine engine;
+  Engine engine(options);
   engine.device_ = std::move(device);
   if (options.sim) {
     engine.cpu_ = std::move(engine.device_);
@@ -96,40 +97,60 @@ MemoryInUse Engine::ReadMemoryInUse() const {
   return memory;
 }
 
+std::optional<DeviceRates> Engine::ComputeRates(bool may_measure) const {
+  if (options_.reference_kernels) return std::nullopt;
+  if (!rates_) {
+    rates_ = FindRates(cpu_ ? *cpu_ : *device_, options_.num_threads, RatesFolder(),
+                       may_measure && options_.measures_rates);
+  }
+  return rates_;
+}
+
+std::optional<DeviceRates> Engine::Rates(const Job& job, bool may_measure) const {
+  std::optional<DeviceRates> rates = ComputeRates(may_measure);
+  if (!rates) return std::nullopt;
+  rates->read_bytes = FindReadRate(cpu_ ? *cpu_ : *device_, job.models.flux.tensors.file->file(),
+                                   RatesFolder(), may_measure && options_.measures_rates);
+  if (const CopyEngine* copies = std::as_const(*device_).copy_engine()) {
+    rates->read_bytes = std::min(rates->read_bytes, copies->LinkBytesPerSecond());
+  }
+  return rates;
+}
+
 Result<FluxPipeline> Engine::Prepare(const Job& job, const BudgetFlags& flags,
+                                     const std::optional<DeviceRates>& rates,
                                      std::vector<JobChange>* changes) const {
   INGOT_ASSIGN_OR_RETURN(const Budget budget, ReadBudget(flags));
   const int64_t trace_bytes = device_->trace() != nullptr ? Trace::num_bytes() : 0;
-  const auto prepare = [&](const JobShape& shape) {
-    Job other = job;
-    other.width = shape.width;
-    other.height = shape.height;
-    other.batch = shape.batch;
-    return FluxPipeline::Prepare(other, *device_);
-  };
-  const SmallestPeak smallest_peak = [&](const JobShape& shape) -> Result<int64_t> {
-    INGOT_ASSIGN_OR_RETURN(const FluxPipeline other, prepare(shape));
-    return other.least_bytes() + trace_bytes;
-  };
   INGOT_ASSIGN_OR_RETURN(FluxPipeline pipeline, FluxPipeline::Prepare(job, *device_));
-  const int64_t least = pipeline.least_bytes() + trace_bytes;
-  if (least > budget.ram_bytes) {
-    return RefuseJob({job.width, job.height, job.batch}, least, budget, smallest_peak, changes);
-  }
-  if (const int64_t vram = pipeline.least_vram_bytes(); vram > budget.vram_bytes) {
-    const SmallestPeak smallest_vram = [&](const JobShape& shape) -> Result<int64_t> {
-      INGOT_ASSIGN_OR_RETURN(const FluxPipeline other, prepare(shape));
-      return other.least_vram_bytes();
-    };
-    return RefuseJob({job.width, job.height, job.batch}, vram, {budget.vram_bytes, "--vram"},
-                     smallest_vram, changes);
-  }
   Budget without_trace = budget;
   without_trace.ram_bytes -= trace_bytes;
-  INGOT_RETURN_IF_ERROR(pipeline.FitTo(*device_, without_trace));
+  const Status fit = pipeline.FitTo(without_trace, rates);
+  if (fit.code() == StatusCode::kOutOfBudget) {
+    return Refuse(job, budget, trace_bytes, pipeline, changes);
+  }
+  INGOT_RETURN_IF_ERROR(fit);
   // Tokenizers and compilers have left 10 MiB of free heap, which would stand beside every arena.
   ::malloc_trim(0);
   return pipeline;
+}
+
+Status Engine::Refuse(const Job& job, const Budget& budget, int64_t trace_bytes,
+                      FluxPipeline& pipeline, std::vector<JobChange>* changes) const {
+  const JobShape shape = {job.width, job.height, job.batch};
+  const auto smallest_peak = [&](int64_t FluxPipeline::Least::*tier, int64_t beside) {
+    return [&pipeline, tier, beside](const JobShape& other) -> Result<int64_t> {
+      INGOT_RETURN_IF_ERROR(pipeline.Reshape(other.width, other.height, other.batch));
+      return pipeline.FindLeast().*tier + beside;
+    };
+  };
+  const FluxPipeline::Least least = pipeline.FindLeast();
+  if (const int64_t ram = least.ram_bytes + trace_bytes; ram > budget.ram_bytes) {
+    return RefuseJob(shape, ram, budget,
+                     smallest_peak(&FluxPipeline::Least::ram_bytes, trace_bytes), changes);
+  }
+  return RefuseJob(shape, least.vram_bytes, {budget.vram_bytes, "--vram"},
+                   smallest_peak(&FluxPipeline::Least::vram_bytes, 0), changes);
 }
 
 Result<Budget> Engine::ReadBudget(const BudgetFlags& flags) const {
@@ -140,13 +161,14 @@ Result<Budget> Engine::ReadBudget(const BudgetFlags& flags) const {
 
 Result<Plan> Engine::PlanJob(const Job& job, const BudgetFlags& flags,
                              std::vector<JobChange>* changes) const {
-  INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, Prepare(job, flags, changes));
+  INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline,
+                         Prepare(job, flags, Rates(job, /*may_measure=*/true), changes));
   return pipeline.plan();
 }
 
 Result<int64_t> Engine::LeastBytes(const Job& job) const {
-  INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, FluxPipeline::Prepare(job, *device_));
-  return pipeline.least_bytes();
+  INGOT_ASSIGN_OR_RETURN(FluxPipeline pipeline, FluxPipeline::Prepare(job, *device_));
+  return pipeline.FindLeast().ram_bytes;
 }
 
 Result<JobResult> Engine::Run(const Job& job, const RunOptions& options) {
@@ -166,15 +188,15 @@ Result<JobResult> Engine::Run(const Job& job, const RunOptions& options) {
 Result<JobResult> Engine::RunJob(const Job& job, const RunOptions& options) {
   INGOT_CHECK(options.paths.size() == static_cast<size_t>(job.batch));
   for (const fs::path& path : options.paths) INGOT_RETURN_IF_ERROR(CheckWritable(path));
-  if (kept_) {
-    INGOT_ASSIGN_OR_RETURN(const Budget budget, ReadBudget(options.budget));
-    kept_->MakeRoom(budget.ram_bytes - kPreparingBytes, {}, {});
-  }
+  INGOT_ASSIGN_OR_RETURN(const Budget budget, ReadBudget(options.budget));
+  if (kept_) kept_->MakeRoom(budget.ram_bytes - kPreparingBytes, {}, {});
+  const std::optional<DeviceRates> rates =
+      Rates(job, budget.ram_bytes >= kPreparingBytes + kMeasuringBytes);
   // Where the kernel refuses, the measured peak is that of the process's life.
   static_cast<void>(ResetPeakMemory());
   CopyEngine* copies = device_->copy_engine();
   if (copies != nullptr) copies->ResetPeak();
-  INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, Prepare(job, options.budget));
+  INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, Prepare(job, options.budget, rates));
   INGOT_RETURN_IF_ERROR(CheckScratch(pipeline.plan(), options.scratch_folder));
   if (options.on_plan) options.on_plan(pipeline.plan());
 

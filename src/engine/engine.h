@@ -42,6 +42,9 @@ struct EngineOptions {
   // Weights that are read once and rows that no step changes stay for the next job, as far as its
   // budget has room beside its plan. No plan and no pixel depends on it.
   bool keep_weights = false;
+  // The machine's rates, from which plans predict seconds, are measured where they are not
+  // remembered (engine/rates.h): on all threads, so not beside a job of another process.
+  bool measures_rates = true;
   std::string cpu_target;  // AVX2, AVX3, AVX3_DL; empty: INGOT_CPU_TARGET, else the best
 };
 
@@ -94,8 +97,11 @@ class Engine {
   // What a job may take if it starts now; the machine says what the flags leave open.
   Result<Budget> ReadBudget(const BudgetFlags& flags) const;
 
-  // Headers only; no tensor is read. kOutOfBudget names the shortfall in bytes
-  // and what would fit (engine/refusal.h), which `changes` has for programs.
+  // Measures now what the first plan would, but for reads.
+  void MeasureRates() const { static_cast<void>(ComputeRates(true)); }
+
+  // Headers only; no tensor is read but to measure reads once. kOutOfBudget names the shortfall in
+  // bytes and what would fit (engine/refusal.h), which `changes` has for programs.
   Result<Plan> PlanJob(const Job& job, const BudgetFlags& flags,
                        std::vector<JobChange>* changes = nullptr) const;
 
@@ -114,14 +120,23 @@ class Engine {
   void Forget();
 
  private:
-  Engine() = default;
+  explicit Engine(const EngineOptions& options) : options_(options) {}
+  std::optional<DeviceRates> ComputeRates(bool may_measure) const;
+  // None where nothing is known of this machine.
+  std::optional<DeviceRates> Rates(const Job& job, bool may_measure) const;
   Result<FluxPipeline> Prepare(const Job& job, const BudgetFlags& flags,
+                               const std::optional<DeviceRates>& rates,
                                std::vector<JobChange>* changes = nullptr) const;
+  // Why no plan of `pipeline` fits, and what would; leaves it of another shape.
+  Status Refuse(const Job& job, const Budget& budget, int64_t trace_bytes, FluxPipeline& pipeline,
+                std::vector<JobChange>* changes) const;
   Result<JobResult> RunJob(const Job& job, const RunOptions& options);
 
-  std::unique_ptr<Device> cpu_;       // what a simulated device computes on, else null
-  std::unique_ptr<Device> device_;    // where jobs run
-  std::unique_ptr<KeptMemory> kept_;  // null: nothing is kept
+  EngineOptions options_;
+  mutable std::optional<DeviceRates> rates_;  // once they are known
+  std::unique_ptr<Device> cpu_;               // what a simulated device computes on, else null
+  std::unique_ptr<Device> device_;            // where jobs run
+  std::unique_ptr<KeptMemory> kept_;          // null: nothing is kept
 };
 
 }  // namespace ingot

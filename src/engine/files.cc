@@ -99,17 +99,21 @@ Result<Metadata> OutputMetadata(const std::filesystem::path& in, const TensorFil
   return metadata;
 }
 
-}  // namespace
-
-std::filesystem::path HashFolder() {
+std::filesystem::path CacheFolder() {
   namespace fs = std::filesystem;
   const char* cache = std::getenv("XDG_CACHE_HOME");
   const char* home = std::getenv("HOME");
   const fs::path base = cache != nullptr && *cache != 0 ? fs::path(cache)
                         : home != nullptr && *home != 0 ? fs::path(home) / ".cache"
                                                         : fs::temp_directory_path();
-  return base / "ingot" / "sha256";
+  return base / "ingot";
 }
+
+}  // namespace
+
+std::filesystem::path HashFolder() { return CacheFolder() / "sha256"; }
+
+std::filesystem::path RatesFolder() { return CacheFolder() / "rates"; }
 
 std::map<std::string, TypeTotal> TotalsByType(const TensorFile& file) {
   std::map<std::string, TypeTotal> totals;

@@ -25,8 +25,10 @@ struct TypeTotal {
 // By the type's name.
 std::map<std::string, TypeTotal> TotalsByType(const TensorFile& file);
 
-// Where the SHA-256 of model files are remembered (XDG base directories).
+// Where the SHA-256 of model files and the rates of the machine are remembered (XDG base
+// directories).
 std::filesystem::path HashFolder();
+std::filesystem::path RatesFolder();
 
 struct QuantizeProgress {
   int64_t done_bytes = 0;  // of the input's tensors

@@ -196,6 +196,7 @@ Json ToJson(const Plan& plan) {
   return {{"peak_ram_bytes", plan.peak_ram_bytes()},
           {"peak_vram_bytes", plan.peak_vram_bytes()},
           {"fixed_bytes", plan.fixed_bytes},
+          {"predicted_s", plan.predicted_s() ? Json(*plan.predicted_s()) : Json()},
           {"phases", phases},
           {"explanation", ExplainPlan(plan)}};
 }

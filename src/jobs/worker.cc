@@ -83,17 +83,21 @@ class Worker {
     std::stop_source stop, interrupt;  // of a run
   };
 
-  // The engine of jobs keeps weights for the next one.
+  // The engine of jobs keeps weights for the next one, and measures the machine before the first.
+  // That of questions knows what the other has measured: it would do so beside a job.
   Status OpenEngine(const Json& start) {
+    const bool runs_jobs = TextOf(start, "role") == "jobs";
     EngineOptions options{
         .num_threads = static_cast<size_t>(NumberOf(start, "num_threads").value_or(1)),
-        .keep_weights = TextOf(start, "role") == "jobs"};
+        .keep_weights = runs_jobs,
+        .measures_rates = runs_jobs};
     if (const auto sim = start.find("sim"); sim != start.end()) {
       options.sim = {.vram_bytes = NumberOf(*sim, "vram_bytes").value_or(0),
                      .link_bytes_per_s = sim->value("link_bytes_per_s", 0.0)};
     }
     INGOT_ASSIGN_OR_RETURN(Engine engine, Engine::Open(options));
     engine_.emplace(std::move(engine));
+    if (runs_jobs) engine_->MeasureRates();
     return {};
   }
 

@@ -14,11 +14,6 @@ namespace {
 
 int NumSteps(const BufferLifetime& buffer) { return buffer.last_step - buffer.first_step + 1; }
 
-// Steps in which both are alive; 0 or less: none.
-int SharedSteps(const BufferLifetime& a, const BufferLifetime& b) {
-  return std::min(a.last_step, b.last_step) - std::max(a.first_step, b.first_step) + 1;
-}
-
 int64_t MaxLiveBytes(std::span<const BufferLifetime> buffers) {
   int last_step = 0;
   for (const BufferLifetime& buffer : buffers) last_step = std::max(last_step, buffer.last_step);
@@ -31,6 +26,11 @@ int64_t MaxLiveBytes(std::span<const BufferLifetime> buffers) {
   for (int64_t delta : change) most = std::max(most, live += delta);
   return most;
 }
+
+struct Placed {
+  int64_t begin, end;  // its bytes
+  int first_step, last_step;
+};
 
 // A placed buffer that is alive together with the one that is looked at.
 struct Neighbour {
@@ -81,11 +81,11 @@ class Placement {
 
   void FindNeighbours(size_t index) {
     neighbours_.clear();
-    for (size_t other : placed_) {
-      const int shared_steps = SharedSteps(buffers_[index], buffers_[other]);
-      if (shared_steps <= 0) continue;
-      const int64_t begin = layout_.offsets[other];
-      neighbours_.push_back({begin, begin + SizeOf(other), shared_steps});
+    const int first_step = buffers_[index].first_step, last_step = buffers_[index].last_step;
+    for (const Placed& other : placed_) {
+      const int shared_steps =
+          std::min(last_step, other.last_step) - std::max(first_step, other.first_step) + 1;
+      if (shared_steps > 0) neighbours_.push_back({other.begin, other.end, shared_steps});
     }
   }
 
@@ -115,18 +115,17 @@ class Placement {
   }
 
   void Place(size_t index, int64_t offset) {
+    const Placed placed = {offset, offset + SizeOf(index), buffers_[index].first_step,
+                           buffers_[index].last_step};
     layout_.offsets[index] = offset;
-    layout_.arena_bytes = std::max(layout_.arena_bytes, offset + SizeOf(index));
-    const auto at = std::upper_bound(
-        placed_.begin(), placed_.end(), index,
-        [&](size_t a, size_t b) { return layout_.offsets[a] < layout_.offsets[b]; });
-    placed_.insert(at, index);
+    layout_.arena_bytes = std::max(layout_.arena_bytes, placed.end);
+    placed_.insert(std::ranges::upper_bound(placed_, offset, {}, &Placed::begin), placed);
   }
 
   std::span<const BufferLifetime> buffers_;
   const int64_t max_live_bytes_;
   ArenaLayout layout_;
-  std::vector<size_t> placed_;  // by offset
+  std::vector<Placed> placed_;  // by offset; all that FindNeighbours looks at, side by side
   std::vector<Neighbour> neighbours_;
   std::vector<Gap> gaps_;
 };

@@ -16,4 +16,13 @@ int64_t Plan::peak_vram_bytes() const {
   return peak;
 }
 
+std::optional<double> Plan::predicted_s() const {
+  double seconds = 0;
+  for (const PhasePlan& phase : phases) {
+    if (!phase.predicted_s) return std::nullopt;
+    seconds += *phase.predicted_s;
+  }
+  return seconds;
+}
+
 }  // namespace ingot

@@ -27,6 +27,7 @@ struct PhasePlan {
   // tokens (all others).
   int num_parts = 1;
   int64_t scratch_bytes = 0;  // of pictures on disk
+  // From the device's rates (memory/cost.h), when nothing of it is kept from an earlier job.
   std::optional<double> predicted_s;
 
   int64_t carried_bytes = 0;  // embeddings, latents and pictures from and for other phases
@@ -46,6 +47,7 @@ struct Plan {
 
   int64_t peak_ram_bytes() const;
   int64_t peak_vram_bytes() const;
+  std::optional<double> predicted_s() const;  // of all phases, if each has its own
 };
 
 }  // namespace ingot

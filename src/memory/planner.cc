@@ -5,26 +5,19 @@
 #include "base/check.h"
 
 namespace ingot {
-namespace {
-
-// Bytes of the ring that hides reading behind compute.
-int64_t GoodBytes(const PhaseWay& way) {
-  return std::min(DoubleBufferedBytes(way.uses), AllResidentBytes(way.uses));
-}
-
-}  // namespace
 
 Result<PhaseChoice> ChooseWay(std::span<const PhaseWay> ways, int64_t num_bytes) {
   INGOT_CHECK(!ways.empty());
   for (size_t i = 0; i < ways.size(); ++i) {
-    const int64_t left = num_bytes - ways[i].arena_bytes, good = GoodBytes(ways[i]);
+    const int64_t left = num_bytes - ways[i].arena_bytes, good = DoubleBufferedBytes(ways[i].uses);
     if (good > left) continue;
     const int64_t all = AllResidentBytes(ways[i].uses);
     return PhaseChoice{i, ways[i].num_runs > 1 ? std::clamp(left, good, all) : good};
   }
   for (size_t i = 0; i < ways.size(); ++i) {
     if (ways[i].least_bytes() > num_bytes) continue;
-    return PhaseChoice{i, std::min(num_bytes - ways[i].arena_bytes, GoodBytes(ways[i]))};
+    return PhaseChoice{
+        i, std::min(num_bytes - ways[i].arena_bytes, DoubleBufferedBytes(ways[i].uses))};
   }
   const int64_t least = std::ranges::min(ways, {}, &PhaseWay::least_bytes).least_bytes();
   return OutOfBudget("expected at least {} bytes, found {}: {} bytes short", least, num_bytes,

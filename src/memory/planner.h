@@ -18,6 +18,8 @@ struct PhaseWay {
   int64_t num_runs = 1;
 
   int64_t least_bytes() const { return arena_bytes + LeastBytes(uses); }
+  // With a double-buffered ring.
+  int64_t good_bytes() const { return arena_bytes + DoubleBufferedBytes(uses); }
 };
 
 struct PhaseChoice {

@@ -1,6 +1,7 @@
 #include "memory/transfers.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "base/check.h"
@@ -266,6 +267,9 @@ TransferTimes PredictTransfers(const TransferPlan& plan, std::span<const WeightU
   double now_s = 0, reader_s = 0, compute_s = 0, link_s = 0;
   TransferTimes times;
   for (int64_t run = 0; run < plan.num_runs; ++run) {
+    const TransferTimes before = times;
+    const double begun_s = now_s, reader_begun_s = reader_s;
+    const double computed_s = compute_s, linked_s = link_s;
     std::copy(ends.begin() + plan.num_steps, ends.end(), ends.begin());
     size_t next = 0;
     for (size_t step = 0; step < num_steps; ++step) {
@@ -278,12 +282,28 @@ TransferTimes PredictTransfers(const TransferPlan& plan, std::span<const WeightU
         reader_s = std::max(reader_s, may_start_s) + load_s;
         link_s += load_s;
       }
-      const double begin_s = std::max(now_s, next > 0 ? reader_s : 0.0);
+      const double begin_s = std::max(now_s, reader_s);
       times.stalled_s += begin_s - now_s;
       now_s = begin_s + step_s[step];
       compute_s += step_s[step];
       ends[num_steps + step] = now_s;
     }
+    // Once everything happens as in the run before, only later, it does so in all that follow.
+    const double run_s = now_s - begun_s;
+    const auto as_before = [&](double then_s, double later_s) {
+      return std::abs(later_s - then_s - run_s) <= 1e-9 * now_s;
+    };
+    bool is_steady = run > 0 && (link_s == linked_s || as_before(reader_begun_s, reader_s));
+    for (size_t step = 0; is_steady && step < num_steps; ++step) {
+      is_steady = as_before(ends[step], ends[num_steps + step]);
+    }
+    if (!is_steady) continue;
+    const auto left = static_cast<double>(plan.num_runs - 1 - run);
+    now_s += left * run_s;
+    times.stalled_s += left * (times.stalled_s - before.stalled_s);
+    compute_s += left * (compute_s - computed_s);
+    link_s += left * (link_s - linked_s);
+    break;
   }
   times.seconds = now_s;
   double first_s = 0;

@@ -166,6 +166,24 @@ TEST(PredictTransfers, ADoubleBufferOverlapsReadsWithSteps) {
   EXPECT_NEAR(PredictTransfers(single, run.uses, step_s, 1 << 20).seconds, 80, 1e-9);
 }
 
+TEST(PredictTransfers, AThousandRunsTakeWhatTheTenthTakesEach) {
+  std::mt19937 random(4);
+  for (int i = 0; i < 20; ++i) {
+    const Uses run = RandomUses(random);
+    std::vector<double> step_s;
+    for (int step = 0; step < run.num_steps; ++step) {
+      step_s.push_back(static_cast<double>(random() % 100) / 100);
+    }
+    const int64_t least = LeastBytes(run.uses), all = AllResidentBytes(run.uses);
+    const int64_t num_bytes = least + (all - least) * (i % 4) / 4;
+    const auto predicted = [&](int64_t num_runs) {
+      return PredictTransfers(Planned(run, num_runs, num_bytes), run.uses, step_s, 1 << 17);
+    };
+    const double each = (predicted(40).seconds - predicted(20).seconds) / 20;
+    EXPECT_NEAR(predicted(1000).seconds, predicted(40).seconds + 960 * each, 1e-6 * 1000 * each);
+  }
+}
+
 TEST(PredictTransfers, ResidentsAreSpreadSoThatTheLinkNeverIdlesBehindAFullRing) {
   const Uses run = Uniform();
   const TransferPlan plan = Planned(run, 10, 22 << 20);  // half of it resident

@@ -1,6 +1,5 @@
 // Of FluxPipeline: from a job to its networks, compiled.
 #include <algorithm>
-#include <array>
 
 #include "graph/passes/fuse.h"
 #include "graph/passes/split.h"
@@ -17,36 +16,35 @@ constexpr int64_t kClipTokens = 77;
 constexpr const char* kVarying = "img";
 constexpr const char* kStepwise = "timesteps";
 
-// A network with one way for each of the options; it runs num_runs times.
+// A network that runs whole or in one of the `slower` ways, num_runs times.
 Result<Phase> CompileNetwork(const char* name, const Graph& graph, const Component& component,
                              Precision precision, const Device& device,
-                             std::span<const Program::Options> ways, int64_t num_runs) {
+                             std::vector<Program::Options> slower, int64_t num_runs) {
   const auto dtype_of = [&](std::string_view weight) {
     const auto found = component.tensors.by_name.find(weight);
     // One that lacks is told by Program::Compile.
     return found != component.tensors.by_name.end() ? found->second->dtype : DType::kF32;
   };
-  const Graph fused = SetPrecision(Split(Fuse(graph)), precision, dtype_of);
-  std::vector<Program> programs;
-  for (const Program::Options& options : ways) {
-    INGOT_ASSIGN_OR_RETURN(Program program,
-                           Program::Compile(fused, component.tensors, device, options));
-    programs.push_back(std::move(program));
-  }
-  return Phase(name, std::move(programs), num_runs);
+  INGOT_ASSIGN_OR_RETURN(Program whole,
+                         Program::Compile(SetPrecision(Split(Fuse(graph)), precision, dtype_of),
+                                          component.tensors, device));
+  return Phase(name, std::move(whole), std::move(slower), device, num_runs);
 }
 
-constexpr Program::Options kWhole = {};
+// The MLPs and attentions of more tokens than these in pieces: slower by what their weights are
+// unpacked again.
+std::vector<Program::Options> TransformerWays(int64_t num_tokens) {
+  std::vector<Program::Options> ways;
+  for (const int64_t chunk_rows : {1024, 256}) {
+    if (num_tokens > chunk_rows) ways.push_back({.chunk_rows = chunk_rows, .strips = {}});
+  }
+  return ways;
+}
 
-// The MLPs and attentions of 4096 tokens in pieces: slower by what their weights are unpacked
-// again.
-constexpr std::array<Program::Options, 3> kTransformerWays = {
-    {{}, {.chunk_rows = 1024}, {.chunk_rows = 256}}};
-
-// Decoders of pictures whose largest activation takes `largest_bytes`: in memory, then the largest
-// ones on disk, then nearly all.
+// Decoders of pictures whose largest activation takes `largest_bytes`: the largest ones on disk,
+// then nearly all.
 std::vector<Program::Options> DecoderWays(int64_t largest_bytes) {
-  std::vector<Program::Options> ways = {kWhole};
+  std::vector<Program::Options> ways;
   for (const auto& [divisor, strip_rows] : {std::pair(2, 64), {4, 64}, {8, 32}, {32, 16}}) {
     ways.push_back(
         {.strips = {.max_picture_bytes = largest_bytes / divisor - 1, .strip_rows = strip_rows}});
@@ -57,14 +55,21 @@ std::vector<Program::Options> DecoderWays(int64_t largest_bytes) {
 }  // namespace
 
 Result<FluxPipeline> FluxPipeline::Prepare(const Job& job, const Device& device) {
-  FluxPipeline pipeline(job);
+  FluxPipeline pipeline(job, device);
   INGOT_ASSIGN_OR_RETURN(pipeline.sigmas_, MakeSigmas(*job.scheduler, job.flow(), job.steps));
   INGOT_ASSIGN_OR_RETURN(pipeline.evaluations_, EvaluationSigmas(*job.sampler, pipeline.sigmas_));
-  pipeline.latent_shape_ = {job.flux().in_channels / 4, job.height / 8, job.width / 8};
-  INGOT_RETURN_IF_ERROR(pipeline.Tokenize());
   pipeline.has_vram_ = device.copy_engine() != nullptr;
-  INGOT_RETURN_IF_ERROR(pipeline.Compile(device));
+  INGOT_RETURN_IF_ERROR(pipeline.Tokenize());
+  INGOT_RETURN_IF_ERROR(pipeline.CompileEncoders());
+  INGOT_RETURN_IF_ERROR(pipeline.CompilePictures());
   return pipeline;
+}
+
+Status FluxPipeline::Reshape(int width, int height, int batch) {
+  job_.width = width;
+  job_.height = height;
+  job_.batch = batch;
+  return CompilePictures();
 }
 
 // With CFG both rows have one length, the longer one's: one graph serves both.
@@ -87,7 +92,7 @@ Status FluxPipeline::Tokenize() {
   return {};
 }
 
-Status FluxPipeline::Compile(const Device& device) {
+Status FluxPipeline::CompileEncoders() {
   const auto num_tokens = static_cast<int64_t>(prompts_[0].t5.ids.size());
   const auto num_prompts = static_cast<int64_t>(prompts_.size());
   const ModelSet& models = job_.models;
@@ -98,16 +103,22 @@ Status FluxPipeline::Compile(const Device& device) {
                                  g.Input("eos_idx", {1}, DType::kI32)};
     g.MarkOutput("pooled",
                  clip::ClipText(g, config, Scope(), in, config.num_hidden_layers).pooler_output);
-    INGOT_ASSIGN_OR_RETURN(clip_, CompileNetwork("clip", g, models.clip, job_.precision, device,
-                                                 {&kWhole, 1}, num_prompts));
-  }
-  {
-    Graph g;
-    const Value ids = g.Input("input_ids", {1, num_tokens}, DType::kI32);
-    g.MarkOutput("txt", t5::T5Encoder(g, models.t5.As<t5::T5Config>(), Scope(), ids));
     INGOT_ASSIGN_OR_RETURN(
-        t5_, CompileNetwork("t5", g, models.t5, job_.precision, device, {&kWhole, 1}, num_prompts));
+        clip_, CompileNetwork("clip", g, models.clip, job_.precision, *device_, {}, num_prompts));
   }
+  Graph g;
+  const Value ids = g.Input("input_ids", {1, num_tokens}, DType::kI32);
+  g.MarkOutput("txt", t5::T5Encoder(g, models.t5.As<t5::T5Config>(), Scope(), ids));
+  INGOT_ASSIGN_OR_RETURN(
+      t5_, CompileNetwork("t5", g, models.t5, job_.precision, *device_, {}, num_prompts));
+  return {};
+}
+
+// The rows of all evaluations at once leave memory with their weights before the first step: the
+// groups that FitTo tries first.
+Status FluxPipeline::CompilePictures() {
+  const ModelSet& models = job_.models;
+  latent_shape_ = {job_.flux().in_channels / 4, job_.height / 8, job_.width / 8};
   Graph g;
   const Value z =
       g.Input("z", {1, latent_shape_.channels, latent_shape_.height, latent_shape_.width});
@@ -117,41 +128,34 @@ Status FluxPipeline::Compile(const Device& device) {
   // Of the last upsampling, in f16.
   const int64_t largest_bytes =
       int64_t{job_.width} * job_.height * vae_config.block_out_channels[1] * 2;
-  INGOT_ASSIGN_OR_RETURN(vae_, CompileNetwork("decode", g, models.vae, job_.precision, device,
+  INGOT_ASSIGN_OR_RETURN(vae_, CompileNetwork("decode", g, models.vae, job_.precision, *device_,
                                               DecoderWays(largest_bytes), job_.batch));
-  // The rows of all evaluations at once leave memory with their weights before the first step; one
-  // at a time they take less, but stand beside the transformer.
-  INGOT_RETURN_IF_ERROR(CompileTransformer(device, static_cast<int64_t>(evaluations_.size())));
-  least_bytes_ = LeastBytes();
-  least_vram_bytes_ = LeastVramBytes();
-  INGOT_RETURN_IF_ERROR(CompileTransformer(device, 1));
-  // With memory of its own on the device, one number must do for either in RAM: the larger.
-  if (has_vram_) least_vram_bytes_ = std::min(least_vram_bytes_, LeastVramBytes());
-  least_bytes_ =
-      has_vram_ ? std::max(least_bytes_, LeastBytes()) : std::min(least_bytes_, LeastBytes());
-  return {};
+  flux_.reset();
+  return CompileTransformer(static_cast<int64_t>(evaluations_.size()));
 }
 
-Status FluxPipeline::CompileTransformer(const Device& device, int64_t group_rows) {
+Status FluxPipeline::CompileTransformer(int64_t group_rows) {
+  if (flux_ && group_rows == group_rows_) return {};
   const auto num_prompts = static_cast<int64_t>(prompts_.size());
   const auto num_evaluations = static_cast<int64_t>(evaluations_.size());
+  const auto num_tokens = static_cast<int64_t>(prompts_[0].t5.ids.size());
   group_rows_ = group_rows;
   Graph g;
-  const flux::FluxInputs in =
-      flux::DeclareFluxInputs(g, job_.flux(),
-                              {.txt_tokens = static_cast<int64_t>(prompts_[0].t5.ids.size()),
-                               .img_tokens = latent_shape_.num_patches()});
+  const flux::FluxInputs in = flux::DeclareFluxInputs(
+      g, job_.flux(), {.txt_tokens = num_tokens, .img_tokens = latent_shape_.num_patches()});
   g.MarkOutput("velocity", flux::Flux(g, job_.flux(), Scope(), in));
   Hoisted hoisted =
       Hoist(g, {.varying = {kVarying}, .stepwise = {kStepwise}, .num_rows = group_rows});
   crossings_ = std::move(hoisted.crossings);
   const int64_t num_hoists = num_groups() == 1 ? 1 : num_groups() * job_.batch;
   INGOT_ASSIGN_OR_RETURN(
-      hoist_, CompileNetwork("hoist", hoisted.hoisted, job_.models.flux, job_.precision, device,
-                             {&kWhole, 1}, num_hoists * num_prompts));
+      hoist_, CompileNetwork("hoist", hoisted.hoisted, job_.models.flux, job_.precision, *device_,
+                             {}, num_hoists * num_prompts));
+  if (flux_) return {};
   INGOT_ASSIGN_OR_RETURN(
-      flux_, CompileNetwork("sampling", hoisted.main, job_.models.flux, job_.precision, device,
-                            kTransformerWays, job_.batch * num_evaluations * num_prompts));
+      flux_, CompileNetwork("sampling", hoisted.main, job_.models.flux, job_.precision, *device_,
+                            TransformerWays(num_tokens + latent_shape_.num_patches()),
+                            job_.batch * num_evaluations * num_prompts));
   return {};
 }
 

@@ -7,10 +7,17 @@
 namespace ingot {
 namespace {
 
-// The process beside the plan's arenas, measured with two threads: code, libraries, stacks; and on
-// the heap the networks, compiled, with the headers of their files.
-constexpr int64_t kProcessBytes = 27 << 19;  // 13.5 MiB
-constexpr int64_t kBytesPerNode = 1400;
+// The process beside the plan's arenas, measured with one and two threads at the end of the largest
+// phase: code and libraries (12.8 MiB of mapped files, where all of them are in the page cache),
+// stacks; and on the heap the networks, compiled, with the headers of their files. In MiB:
+//
+//                                    nodes   measured       planned
+//   demo model                         652   13.2 to 13.7      14.9
+//   flux-mini, T5 of two layers        958   14.8 to 14.9      15.3
+//   flux-mini, T5-XXL                 1463   15.1              15.8
+//   FLUX.1, T5-XXL                    3758   16.6              18.2
+constexpr int64_t kProcessBytes = 57 << 18;  // 14.25 MiB
+constexpr int64_t kBytesPerNode = 1100;
 
 }  // namespace
 
@@ -41,32 +48,48 @@ FluxPipeline::Carried FluxPipeline::carried() const {
           .decode = job_.batch * (latent + int64_t{job_.width} * job_.height * 3)};
 }
 
-int64_t FluxPipeline::LeastBytes() const {
-  const auto least = [&](const Phase& phase) {
-    return has_vram_ ? phase.host_bytes() : phase.least_bytes();
-  };
-  const int64_t hoist_beside = num_groups() > 1 ? least(*hoist_) : 0;
-  const Carried carry = carried();
-  const int64_t largest =
-      std::max({least(*clip_), least(*t5_) + carry.t5, least(*hoist_) + carry.hoist,
-                least(*flux_) + hoist_beside + carry.sampling, least(*vae_) + carry.decode});
-  return fixed_bytes() + largest;
+FluxPipeline::Least FluxPipeline::LeastOfGroups() {
+  const int64_t clip = clip_->least_bytes(), t5 = t5_->least_bytes();
+  const int64_t hoist = hoist_->least_bytes(), flux = flux_->least_bytes();
+  const int64_t vae = vae_->least_bytes();
+  const int64_t beside = num_groups() > 1 ? hoist : 0;
+  if (!has_vram_) return {.ram_bytes = PeakOf(clip, t5, hoist, flux + beside, vae)};
+  const int64_t host_beside = num_groups() > 1 ? hoist_->host_bytes() : 0;
+  return {.ram_bytes = PeakOf(clip_->host_bytes(), t5_->host_bytes(), hoist_->host_bytes(),
+                              flux_->host_bytes() + host_beside, vae_->host_bytes()),
+          .vram_bytes = std::max({clip, t5, hoist, flux + beside, vae})};
 }
 
-int64_t FluxPipeline::LeastVramBytes() const {
-  if (!has_vram_) return 0;
-  const int64_t hoist_beside = num_groups() > 1 ? hoist_->least_bytes() : 0;
-  return std::max({clip_->least_bytes(), t5_->least_bytes(), hoist_->least_bytes(),
-                   flux_->least_bytes() + hoist_beside, vae_->least_bytes()});
+int64_t FluxPipeline::PeakOf(int64_t clip, int64_t t5, int64_t hoist, int64_t flux,
+                             int64_t vae) const {
+  const Carried carry = carried();
+  return fixed_bytes() + std::max({clip, t5 + carry.t5, hoist + carry.hoist, flux + carry.sampling,
+                                   vae + carry.decode});
+}
+
+// The rows of all evaluations at once, or one at a time: these take less, but stand beside the
+// transformer.
+FluxPipeline::Least FluxPipeline::FindLeast() {
+  const auto of_groups = [&](int64_t rows) {
+    INGOT_CHECK(CompileTransformer(rows).ok());  // as it was with other rows
+    return LeastOfGroups();
+  };
+  const Least all = of_groups(static_cast<int64_t>(evaluations_.size())), one = of_groups(1);
+  // With memory of its own on the device, one number must do for either in RAM: the larger.
+  if (has_vram_) {
+    return {std::max(all.ram_bytes, one.ram_bytes), std::min(all.vram_bytes, one.vram_bytes)};
+  }
+  return {.ram_bytes = std::min(all.ram_bytes, one.ram_bytes)};
 }
 
 // The rows of all evaluations at once, if they fit; else groups of half as many, and again: the
 // modulation is read once a group.
-Status FluxPipeline::FitTo(const Device& device, const Budget& budget) {
+Status FluxPipeline::FitTo(const Budget& budget, const std::optional<DeviceRates>& rates) {
   budget_ = budget;
+  rates_ = rates;
   Status status;
   for (auto rows = static_cast<int64_t>(evaluations_.size());; rows = (rows + 1) / 2) {
-    INGOT_RETURN_IF_ERROR(CompileTransformer(device, rows));
+    INGOT_RETURN_IF_ERROR(CompileTransformer(rows));
     status = FitPhases();
     if (status.code() != StatusCode::kOutOfBudget || rows == 1) break;
   }
@@ -115,14 +138,17 @@ Status FluxPipeline::FitPhases() {
   }
   INGOT_RETURN_IF_ERROR(hoist_->FitTo(of_hoist));
   INGOT_RETURN_IF_ERROR(flux_->FitTo(of_flux));
-  if (!has_vram_ || LeastBytes() <= budget_.ram_bytes) return {};
-  return OutOfBudget("expected at least {} bytes of RAM, found {}", LeastBytes(),
-                     budget_.ram_bytes);
+  if (!has_vram_) return {};
+  const int64_t least = LeastOfGroups().ram_bytes;
+  if (least <= budget_.ram_bytes) return {};
+  return OutOfBudget("expected at least {} bytes of RAM, found {}", least, budget_.ram_bytes);
 }
 
 void FluxPipeline::MakePlan() {
   for (Phase* phase : {&*clip_, &*t5_, &*hoist_, &*flux_, &*vae_}) phase->Settle();
-  plan_ = {.phases = {clip_->Plan(), t5_->Plan(), hoist_->Plan(), flux_->Plan(), vae_->Plan()},
+  const DeviceRates* rates = rates_ ? &*rates_ : nullptr;
+  plan_ = {.phases = {clip_->Plan(rates), t5_->Plan(rates), hoist_->Plan(rates), flux_->Plan(rates),
+                      vae_->Plan(rates)},
            .fixed_bytes = fixed_bytes(),
            .num_steps = job_.steps};
   const Carried carry = carried();
@@ -137,6 +163,9 @@ void FluxPipeline::MakePlan() {
   sampling.vram_bytes += hoist.vram_bytes;
   sampling.host_bytes += hoist.host_bytes;
   sampling.max_live_bytes += hoist.max_live_bytes + hoist.ring_bytes;
+  if (rates == nullptr) return;
+  *sampling.predicted_s += *hoist.predicted_s;
+  hoist.predicted_s = 0;
 }
 
 }  // namespace ingot

@@ -1,5 +1,7 @@
 #include "pipeline/flux_pipeline.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -60,6 +62,9 @@ Result<Record> FluxPipeline::Run(const RunContext& context) const {
   // `takes`: what the phase takes of `kept`, counted in its peak.
   const auto run_phase = [&](const PhasePlan& phase, const std::string& takes,
                              const auto& body) -> Status {
+    // What the phase before has freed would stand beside the arena: rows of a step are too small to
+    // be mappings of their own.
+    ::malloc_trim(0);
     if (context.kept != nullptr) {
       context.kept->MakeRoom(budget_.ram_bytes - plan_.fixed_bytes - phase.peak_bytes(), job_keys,
                              takes);

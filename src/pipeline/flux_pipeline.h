@@ -47,20 +47,25 @@ struct RunContext {
 class FluxPipeline {
  public:
   // Tokenizes the prompts and compiles every network: each fault of a header,
-  // a shape or a prompt is found here, before any tensor is read.
+  // a shape or a prompt is found here, before any tensor is read. `device` outlives this.
   static Result<FluxPipeline> Prepare(const Job& job, const Device& device);
 
+  // The same job at another size or with other pictures, to be prepared in less time; not after
+  // FitTo has made a plan.
+  Status Reshape(int width, int height, int batch);
+
   // The least peak in RAM with which the job can run; and on the device, if it has memory of its
-  // own.
-  int64_t least_bytes() const { return least_bytes_; }
-  int64_t least_vram_bytes() const { return least_vram_bytes_; }
+  // own. Compiles every way of every phase: not after FitTo has made a plan.
+  struct Least {
+    int64_t ram_bytes = 0, vram_bytes = 0;
+  };
+  Least FindLeast();
 
   // Makes the plan: the fastest within the budget. kOutOfBudget below the least. vram_bytes counts
-  // where the device has memory of its own.
-  Status FitTo(const Device& device, const Budget& budget);
-  Status FitTo(const Device& device, int64_t ram_bytes) {
-    return FitTo(device, Budget{.ram_bytes = ram_bytes});
-  }
+  // where the device has memory of its own. The plan has seconds where `rates` are given, and is
+  // otherwise the same.
+  Status FitTo(const Budget& budget, const std::optional<DeviceRates>& rates = {});
+  Status FitTo(int64_t ram_bytes) { return FitTo(Budget{.ram_bytes = ram_bytes}); }
   const Plan& plan() const { return plan_; }
 
   // Runs the plan on the device that it was made for. kNotFinite names the phase and the file when
@@ -79,11 +84,14 @@ class FluxPipeline {
     size_t group = SIZE_MAX;  // that `hoisted` holds
   };
 
-  explicit FluxPipeline(const Job& job) : job_(job) {}
+  FluxPipeline(const Job& job, const Device& device) : job_(job), device_(&device) {}
   Status Tokenize();
-  Status Compile(const Device& device);
-  // Cuts the transformer in two: hoist_ computes what `group_rows` evaluations need.
-  Status CompileTransformer(const Device& device, int64_t group_rows);
+  Status CompileEncoders();
+  // What depends on the size.
+  Status CompilePictures();
+  // Cuts the transformer in two: hoist_ computes what `group_rows` evaluations need; flux_ is the
+  // same for all groups.
+  Status CompileTransformer(int64_t group_rows);
   // All phases with groups of group_rows_; whether they fit is told by the code.
   Status FitPhases();
   // Of a phase that carries `carried`, for all that stands where it computes.
@@ -92,8 +100,9 @@ class FluxPipeline {
   void MakePlan();
   int64_t num_groups() const;
   int64_t fixed_bytes() const;  // of the process itself
-  int64_t LeastBytes() const;   // with groups of group_rows_
-  int64_t LeastVramBytes() const;
+  Least LeastOfGroups();        // with groups of group_rows_
+  // With these bytes of the phases, with what they carry and the process.
+  int64_t PeakOf(int64_t clip, int64_t t5, int64_t hoist, int64_t flux, int64_t vae) const;
   // What each phase holds beside its arena: embeddings, hoisted rows, latents, pictures.
   struct Carried {
     int64_t t5 = 0, hoist = 0, sampling = 0, decode = 0;
@@ -120,6 +129,7 @@ class FluxPipeline {
                         std::vector<Picture>& pictures, PhaseMeasure& measure) const;
 
   Job job_;
+  const Device* device_;
   std::vector<float> sigmas_;
   std::vector<float> evaluations_;  // sigma of every call of the transformer, in order
   int64_t group_rows_ = 0;          // evaluations that one run of hoist_ computes
@@ -128,8 +138,8 @@ class FluxPipeline {
   std::optional<Phase> clip_, t5_, hoist_, flux_, vae_;
   std::vector<Hoisted::Crossing> crossings_;  // from hoist_ to flux_
   bool has_vram_ = false;
-  int64_t least_bytes_ = 0, least_vram_bytes_ = 0;
   Budget budget_;  // of the plan
+  std::optional<DeviceRates> rates_;
   Plan plan_;
 };
 

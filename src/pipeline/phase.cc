@@ -15,10 +15,25 @@ PhaseWay WayOf(const Program& program, int64_t num_runs) {
 
 }  // namespace
 
-Phase::Phase(std::string name, std::vector<Program> ways, int64_t num_runs)
-    : name_(std::move(name)), ways_(std::move(ways)), num_runs_(num_runs) {}
+Phase::Phase(std::string name, Program first, std::vector<Program::Options> slower,
+             const Device& device, int64_t num_runs)
+    : name_(std::move(name)), slower_(std::move(slower)), device_(&device), num_runs_(num_runs) {
+  ways_.push_back(std::move(first));
+}
 
-int64_t Phase::least_bytes() const {
+bool Phase::CompileNext() {
+  if (slower_.empty()) return false;
+  Result<Program> way =
+      Program::Compile(ways_[0].graph(), ways_[0].tensors(), *device_, slower_.front());
+  slower_.erase(slower_.begin());
+  INGOT_CHECK(way.ok());  // the same weights and ops as in the first
+  ways_.push_back(*std::move(way));
+  return true;
+}
+
+int64_t Phase::least_bytes() {
+  while (CompileNext()) {
+  }
   const auto least = [&](const Program& program) {
     return WayOf(program, num_runs_).least_bytes();
   };
@@ -34,7 +49,11 @@ int64_t Phase::MostResidentBytes(const Room& room) const {
 
 Status Phase::FitTo(const Room& room) {
   std::vector<PhaseWay> ways;
-  for (const Program& program : ways_) ways.push_back(WayOf(program, num_runs_));
+  do {
+    for (size_t i = ways.size(); i < ways_.size(); ++i) {
+      ways.push_back(WayOf(ways_[i], num_runs_));
+    }
+  } while (ways.back().good_bytes() > room.num_bytes && CompileNext());
   INGOT_ASSIGN_OR_RETURN(PhaseChoice choice, ChooseWay(ways, room.num_bytes));
   way_ = choice.way;
   const std::vector<WeightUse>& uses = program().weight_uses();
@@ -59,9 +78,8 @@ void Phase::Settle() {
   std::vector<Program> chosen;
   chosen.push_back(std::move(ways_[way_]));
   ways_ = std::move(chosen);
+  slower_.clear();
   way_ = 0;
 }
-
-PhasePlan Phase::Plan() const { return program().Plan(name_); }
 
 }  // namespace ingot

@@ -14,11 +14,14 @@ namespace ingot {
 
 class Phase {
  public:
-  // Fastest way first; all give the same bits. Runs `num_runs` times in a job.
-  Phase(std::string name, std::vector<Program> ways, int64_t num_runs);
+  // The way that is `first`, then those of `slower`, fastest first; all give the same bits. They
+  // are compiled for `device`, which outlives this, when one before does not fit. Runs `num_runs`
+  // times in a job.
+  Phase(std::string name, Program first, std::vector<Program::Options> slower, const Device& device,
+        int64_t num_runs);
 
-  // The smallest of the ways with its smallest ring.
-  int64_t least_bytes() const;
+  // The smallest of the ways with its smallest ring. Compiles all.
+  int64_t least_bytes();
 
   // What a phase may take, beside what else stands in the same tier of memory; and the hint that
   // bounds its resident weights (memory/budget.h).
@@ -42,13 +45,16 @@ class Phase {
   int64_t host_bytes() const { return ways_.front().host_bytes(); }
 
   const Program& program() const { return ways_[way_]; }
-  PhasePlan Plan() const;
+  PhasePlan Plan(const DeviceRates* rates) const { return program().Plan(name_, rates); }
 
  private:
+  bool CompileNext();                                 // false: there is none
   int64_t MostResidentBytes(const Room& room) const;  // of the chosen way
 
   std::string name_;
-  std::vector<Program> ways_;
+  std::vector<Program> ways_;             // so far
+  std::vector<Program::Options> slower_;  // not yet compiled
+  const Device* device_;
   int64_t num_runs_;
   size_t way_ = 0;
 };

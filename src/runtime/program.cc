@@ -234,38 +234,43 @@ void Program::FindWeightUses() {
   weights_ = std::move(weights);
 }
 
-Status Program::CheckSupport(const Device& device) {
-  for (Step& step : steps_) {
-    const Node& node = graph_.nodes()[static_cast<size_t>(step.node)];
-    std::vector<Shape> shapes;
-    std::vector<DType> dtypes;
-    for (size_t k = 0; k < node.inputs.size(); ++k) {
-      shapes.push_back(graph_.shape(node.inputs[k]));
-      dtypes.push_back(dtype(node.inputs[k].id));
-      if (!step.is_whole() && FindRowsRead(graph_, step.node, k).by_rows) {
-        shapes.back()[1] = step.num_rows();
-      }
-    }
-    Shape output = node.shape;
-    if (!step.is_whole()) output[1] = step.num_rows();
-    if (step.gather >= 0) shapes[1][0] = gathers_[static_cast<size_t>(step.gather)].num_rows;
-    const OpSignature signature = {&node.op, shapes, dtypes, output, node.dtype};
-    INGOT_RETURN_IF_ERROR(device.Supports(signature));
-    step.workspace_bytes = device.WorkspaceBytes(signature);
-    if (step.stats >= 0) {
-      INGOT_ASSIGN_OR_RETURN(step.stats_workspace_bytes, CheckStats(step, device));
+void Program::FindOperands(const Step& step, Operands& operands) const {
+  const Node& node = graph_.nodes()[static_cast<size_t>(step.node)];
+  auto& [shapes, dtypes, signature] = operands;
+  shapes.clear();
+  dtypes.clear();
+  for (size_t k = 0; k < node.inputs.size(); ++k) {
+    shapes.push_back(graph_.shape(node.inputs[k]));
+    dtypes.push_back(dtype(node.inputs[k].id));
+    if (!step.is_whole() && FindRowsRead(graph_, step.node, k).by_rows) {
+      shapes.back()[1] = step.num_rows();
     }
   }
-  return {};
+  Shape output = node.shape;
+  if (!step.is_whole()) output[1] = step.num_rows();
+  if (step.gather >= 0) shapes[1][0] = gathers_[static_cast<size_t>(step.gather)].num_rows;
+  signature = {&node.op, shapes, dtypes, output, node.dtype};
 }
 
-Result<int64_t> Program::CheckStats(const Step& step, const Device& device) const {
+void Program::FindStatsOperands(const Step& step, Operands& operands) const {
   const Node& stats = graph_.nodes()[static_cast<size_t>(step.stats)];
-  const Shape shape = graph_.shape(stats.inputs[0]);
-  const DType dtype = this->dtype(stats.inputs[0].id);
-  const OpSignature signature = {&stats.op, {&shape, 1}, {&dtype, 1}, stats.shape, stats.dtype};
-  INGOT_RETURN_IF_ERROR(device.Supports(signature));
-  return device.WorkspaceBytes(signature);
+  operands.shapes = {graph_.shape(stats.inputs[0])};
+  operands.dtypes = {dtype(stats.inputs[0].id)};
+  operands.signature = {&stats.op, operands.shapes, operands.dtypes, stats.shape, stats.dtype};
+}
+
+Status Program::CheckSupport(const Device& device) {
+  Operands operands;
+  for (Step& step : steps_) {
+    FindOperands(step, operands);
+    INGOT_RETURN_IF_ERROR(device.Supports(operands.signature));
+    step.workspace_bytes = device.WorkspaceBytes(operands.signature);
+    if (step.stats < 0) continue;
+    FindStatsOperands(step, operands);
+    INGOT_RETURN_IF_ERROR(device.Supports(operands.signature));
+    step.stats_workspace_bytes = device.WorkspaceBytes(operands.signature);
+  }
+  return {};
 }
 
 void Program::LayOutActivations() {
@@ -389,7 +394,29 @@ std::string Program::ResidentsKey() const {
                      Sha256(std::as_bytes(std::span(layout))));
 }
 
-PhasePlan Program::Plan(std::string phase_name) const {
+// A strip transforms the filters anew, and is computed while others are on their way to the scratch
+// file or from it.
+double Program::StepSeconds(const Step& step, const DeviceRates& rates) const {
+  Operands operands;
+  FindOperands(step, operands);
+  OpCost cost = CostOf(operands.signature);
+  if (step.windows.empty()) return Seconds(cost, rates);
+  const int64_t num_rows = graph_.nodes()[static_cast<size_t>(step.node)].shape[1];
+  const int64_t num_strips = (num_rows + strip_rows() - 1) / strip_rows();
+  cost.num_filters *= static_cast<double>(num_strips);
+  double seconds = Seconds(cost, rates), scratch_bytes = 0;
+  if (step.stats >= 0) {
+    FindStatsOperands(step, operands);
+    seconds += Seconds(CostOf(operands.signature), rates);
+  }
+  for (const Window& window : step.windows) {
+    const int64_t rows = window.input_idx < 0 ? num_rows : num_strips * window.num_rows;
+    scratch_bytes += static_cast<double>(rows * window.row_bytes);
+  }
+  return std::max(seconds, scratch_bytes / rates.read_bytes);
+}
+
+PhasePlan Program::Plan(std::string phase_name, const DeviceRates* rates) const {
   PhasePlan plan = {.name = std::move(phase_name),
                     .arena_bytes = ring_offset(),
                     .max_live_bytes = layout_.max_live_bytes +
@@ -417,6 +444,12 @@ PhasePlan Program::Plan(std::string phase_name) const {
     plan.run_bytes += is_read_again ? bytes : 0;
     plan.num_loads += is_read_again ? 1 : 0;
   }
+  if (rates == nullptr) return plan;
+  std::vector<double> step_s;
+  for (const Step& step : steps_) step_s.push_back(StepSeconds(step, *rates));
+  const TransferTimes times = PredictTransfers(transfers_, weight_uses_, step_s, rates->read_bytes);
+  const auto allocated = static_cast<double>(arena_bytes() + transfers_.resident_bytes);
+  plan.predicted_s = allocated / rates->allocated_bytes + times.seconds;
   return plan;
 }
 

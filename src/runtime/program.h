@@ -13,6 +13,7 @@
 #include "formats/component_tensors.h"
 #include "graph/graph.h"
 #include "memory/chunk.h"
+#include "memory/cost.h"
 #include "memory/layout.h"
 #include "memory/plan.h"
 #include "memory/transfers.h"
@@ -124,14 +125,24 @@ class Program {
   int64_t scratch_bytes() const { return pictures_.file_bytes; }
   int64_t strip_rows() const { return options_.strips.strip_rows; }
 
-  PhasePlan Plan(std::string phase_name) const;
+  // With rates the plan has its seconds: those of the steps, in which the weights come as the
+  // transfers say, and of the arenas.
+  PhasePlan Plan(std::string phase_name, const DeviceRates* rates = nullptr) const;
 
  private:
   Program(Graph graph, ComponentTensors tensors, const Options& options)
       : graph_(std::move(graph)), tensors_(std::move(tensors)), options_(options) {}
   void FindStrips(const Device& device);
   void AddWindows(Step& step);
-  Result<int64_t> CheckStats(const Step& step, const Device& device) const;
+  // The operands of a step as the device sees them. Views of the graph and of this.
+  struct Operands {
+    std::vector<Shape> shapes;
+    std::vector<DType> dtypes;
+    OpSignature signature;
+  };
+  void FindOperands(const Step& step, Operands& operands) const;
+  void FindStatsOperands(const Step& step, Operands& operands) const;
+  double StepSeconds(const Step& step, const DeviceRates& rates) const;
   Status BindWeights();
   void ChooseDTypes(const Device& device);
   void FindGathers();

@@ -7,7 +7,7 @@ class AccessTest(BrowserTest):
         page = self.open(**options)
         for view in VIEWS:
             self.go(page, view)
-            page.wait_for_load_state("networkidle")
+            self.settle(page)
             yield view, page
 
     def test_no_view_has_a_serious_finding_in_light(self):

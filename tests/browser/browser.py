@@ -49,8 +49,11 @@ class Complaints:
         self.found = []
         self.expected = []  # patterns of complaints that the test provokes
         self.requests = []
+        self.in_flight = set()
         self._host = host
         context.on("request", self._hear_request)
+        for end in ("requestfinished", "requestfailed"):
+            context.on(end, lambda request: self.in_flight.discard(request))
         context.on("console", self._hear_console)
         context.on("weberror", lambda error: self.found.append(f"page error: {error.error}"))
         context.add_init_script(
@@ -59,6 +62,8 @@ class Complaints:
 
     def _hear_request(self, request):
         self.requests.append(request)
+        if request.resource_type != "eventsource":
+            self.in_flight.add(request)
         url = urllib.parse.urlsplit(request.url)
         if url.scheme not in ("data", "blob") and url.netloc != self._host:
             self.found.append(f"a request leaves the host: {request.url}")
@@ -99,6 +104,13 @@ class BrowserTest(ServedTest):
         """Shows a view by its link, as a reader does."""
         page.get_by_role("navigation").get_by_role("link", name=VIEWS[view], exact=True).click()
         self.expect(page).to_have_title(f"{VIEWS[view]} · Ingot")
+
+    def settle(self, page):
+        """Until nothing has been asked of the server for a while: the page stands still."""
+        quiet_turns = 0
+        while quiet_turns < 5:
+            page.wait_for_timeout(100)
+            quiet_turns = 0 if self.complaints.in_flight else quiet_turns + 1
 
     def expect(self, what):
         from playwright.sync_api import expect

@@ -1,12 +1,24 @@
 #!/usr/bin/env python3
 """One job is one picture, whatever the memory, the threads and the level of the processor.
 
+  same_bytes_test.py INGOT                the demo model: what ctest runs
+  same_bytes_test.py INGOT --models DIR --model NAME [--size 512x512] [--steps 1] [--runs 12]
+                                          a model from outside, by hand: so many plans that differ,
+                                          on threads and levels in turn; prints a row each
+
 Nothing that `ingot run` prints says which level ran. What is checked is that INGOT_CPU_TARGET is
 obeyed: a name it does not know ends in 2, and a level above this machine's is skipped by name.
 """
 
+import argparse
 import itertools
+import json
+import os
+import pathlib
 import re
+import subprocess
+import sys
+import tempfile
 
 from ingot import MODELS, PROMPT, IngotTest, main
 
@@ -108,5 +120,66 @@ class SameBytes(IngotTest):
         self.assertRegex(done.stderr, r"\Aingot: [^\n]*expected[^\n]*AVX2[^\n]*found 'AVX1'")
 
 
+def of_plan(binary, *args, **environment):
+    return subprocess.run([binary, "plan", PROMPT, *map(str, args)], capture_output=True, text=True,
+                          env={**os.environ, **environment})
+
+
+def levels_here(binary, job):
+    return [level for level in LEVELS
+            if of_plan(binary, *job, INGOT_CPU_TARGET=level).returncode == 0]
+
+
+def plans_of(binary, job, num_plans):
+    """[(budget in bytes, plan)]: `num_plans` that differ, from the least budget up."""
+    refusal = of_plan(binary, *job, "--memory", "1MiB").stderr
+    least = int(re.search(r"found one of (\d+):", refusal).group(1))
+    most = json.loads(of_plan(binary, *job, "--json").stdout)["plan"]["peak_ram_bytes"]
+    plans = []
+    for i in range(4 * num_plans):
+        budget = least + (most - least) * i // (4 * num_plans - 1)
+        report = of_plan(binary, *job, "--memory", f"{budget}B", "--json")
+        plan = json.loads(report.stdout)["plan"]
+        if all(plan["phases"] != other["phases"] for _, other in plans):
+            plans.append((budget, plan))
+    step = max(1, (len(plans) - 1) / max(1, num_plans - 1))
+    return [plans[round(i * step)] for i in range(min(num_plans, len(plans)))]
+
+
+def by_hand(args):
+    job = ["--models", args.models, "--model", args.model, "--size", args.size, "--steps",
+           args.steps, "--seed", 1]
+    on = itertools.cycle(itertools.product(THREADS, levels_here(args.ingot, job)))
+    shas = set()
+    print(f"{'budget MiB':>10}{'threads':>9}{'level':>9}{'resident MiB':>14}{'parts':>14}  sha256")
+    with tempfile.TemporaryDirectory(prefix="ingot-bytes-") as folder:
+        for (budget, _), (threads, level) in zip(plans_of(args.ingot, job, args.runs), on):
+            done = subprocess.run(
+                [args.ingot, "run", PROMPT, *map(str, job), "--memory", f"{budget + (4 << 20)}B",
+                 "--threads", str(threads), "--json", "-o", f"{folder}/x.png"],
+                capture_output=True, text=True, env={**os.environ, "INGOT_CPU_TARGET": level})
+            if done.returncode != 0:
+                sys.exit(done.stderr)
+            report = json.loads(done.stdout)
+            phases = report["plan"]["phases"]
+            resident = sum(phase["resident_bytes"] for phase in phases) / (1 << 20)
+            parts = ",".join(str(phase["num_parts"]) for phase in phases)
+            shas.add(report["images"][0]["sha256"])
+            print(f"{budget >> 20:>10}{threads:>9}{level:>9}{resident:>14.1f}{parts:>14}  "
+                  f"{report['images'][0]['sha256'][:16]}", flush=True)
+    print(f"{len(shas)} picture")
+    return 0 if len(shas) == 1 else 1
+
+
 if __name__ == "__main__":
-    main()
+    if "--models" not in sys.argv:
+        main()
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ingot")
+    parser.add_argument("--models", required=True, type=pathlib.Path)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--size", default="512x512")
+    parser.add_argument("--steps", type=int, default=1)
+    parser.add_argument("--runs", type=int, default=12)
+    sys.exit(by_hand(parser.parse_args()))

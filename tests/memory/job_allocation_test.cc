@@ -72,7 +72,7 @@ int64_t CountInSampling(JobRequest request, Trace* trace = nullptr) {
   INGOT_CHECK(job.ok() && device.ok());
   (*device)->set_trace(trace);
   Result<FluxPipeline> pipeline = FluxPipeline::Prepare(*job, **device);
-  INGOT_CHECK(pipeline.ok() && pipeline->FitTo(**device, int64_t{1} << 40).ok());
+  INGOT_CHECK(pipeline.ok() && pipeline->FitTo(int64_t{1} << 40).ok());
   int64_t first = 0, last = 0;
   RunCounters counters;  // as the worker has it
   const Result<Record> record = pipeline->Run(

@@ -64,6 +64,15 @@ export function mount(root, params) {
     fillSelect(model, [{value: "", label: "All models"}, ...[...models].sort().map((value) => ({value}))], model.value || (params.model ?? ""));
   }
 
+  // The job that a link named, as soon as its page is here.
+  let linked = params.job;
+  function openLinked() {
+    const index = list.indexOf(linked);
+    if (index < 0 && list.size < list.total) return list.want(list.size);
+    linked = undefined;
+    lightbox.open(index);
+  }
+
   function draw() {
     const before = models.size;
     for (const {model} of list.jobs) if (model) models.add(model);
@@ -73,6 +82,7 @@ export function mount(root, params) {
     count.textContent = list.total === null ? "" : plural(list.total, thing).replace(/^\d+/, (digits) => Number(digits).toLocaleString());
     grid.draw();
     lightbox.listChanged();
+    if (linked && list.total !== null) openLinked();
     nothing.hidden = list.total !== 0 && !list.error;
     if (nothing.hidden) return;
     if (list.error) fill(nothing, h("p", {class: "notice error"}, list.error.message));

@@ -97,7 +97,7 @@ class PipelineGolden : public testing::TestWithParam<CpuKernels> {
     const std::unique_ptr<Device> device =
         Must(OpenCpuDevice({.num_threads = 2, .kernels = GetParam(), .target = {}}));
     FluxPipeline pipeline = Must(FluxPipeline::Prepare(Must(ResolveJob(request)), *device));
-    ASSERT_TRUE(pipeline.FitTo(*device, int64_t{1} << 40).ok());
+    ASSERT_TRUE(pipeline.FitTo(int64_t{1} << 40).ok());
     const FluxPipelinePeer::Results found = Must(FluxPipelinePeer::Run(pipeline, *device));
     for (size_t i = 0; i < found.conds.size(); ++i) {
       ExpectMatchesGolden(found.conds[i].txt, fmt::format("{}.txt.{}", name, i));

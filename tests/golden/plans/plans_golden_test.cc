@@ -114,6 +114,18 @@ class FullModels {
   std::string folder_ = (fs::temp_directory_path() / "ingot-plans-XXXXXX").string();
 };
 
+// Of no machine: plans are a function of what they are given.
+DeviceRates FixedRates() {
+  DeviceRates rates = {.weights = 2e9,
+                       .filters = 2e8,
+                       .bytes = 4e9,
+                       .calls = 1e5,
+                       .allocated_bytes = 2e9,
+                       .read_bytes = 1e9};
+  rates.ops.fill(1e11);
+  return rates;
+}
+
 struct GridJob {
   std::string model;
   int width, height, steps, batch;
@@ -133,13 +145,13 @@ Job Resolve(const GridJob& grid, const fs::path& models_dir) {
 std::string Describe(const GridJob& grid, const fs::path& models_dir,
                      std::span<const int64_t> budgets, const Device& device) {
   const Job job = Resolve(grid, models_dir);
-  const int64_t least = Must(FluxPipeline::Prepare(job, device)).least_bytes();
+  const int64_t least = Must(FluxPipeline::Prepare(job, device)).FindLeast().ram_bytes;
   std::string text = fmt::format("{} {}x{}, steps {}, batch {}: least {}\n", grid.model, grid.width,
                                  grid.height, grid.steps, grid.batch, least);
   for (const int64_t budget : budgets) {
     text += fmt::format("  in {}: ", FormatByteSize(budget));
     FluxPipeline pipeline = Must(FluxPipeline::Prepare(job, device));
-    const Status status = pipeline.FitTo(device, budget);
+    const Status status = pipeline.FitTo(Budget{.ram_bytes = budget}, FixedRates());
     EXPECT_EQ(status.ok(), budget >= least) << text << status.message();
     if (!status.ok()) {
       EXPECT_EQ(status.code(), StatusCode::kOutOfBudget) << status.message();
@@ -152,10 +164,10 @@ std::string Describe(const GridJob& grid, const fs::path& models_dir,
     for (const PhasePlan& phase : plan.phases) {
       text += fmt::format(
           "    {:<8}  arena {}  live {}  resident {}  ring {}  carried {}  streamed {}  parts {}  "
-          "scratch {}\n",
+          "scratch {}  seconds {:.2f}\n",
           phase.name, phase.arena_bytes, phase.max_live_bytes, phase.resident_bytes,
           phase.ring_bytes, phase.carried_bytes, phase.streamed_bytes, phase.num_parts,
-          phase.scratch_bytes);
+          phase.scratch_bytes, phase.predicted_s.value_or(-1));
     }
   }
   return text + "\n";
@@ -217,6 +229,28 @@ std::optional<std::unique_ptr<Device>> OpenDeviceIfThere(const std::string& targ
   return *std::move(device);
 }
 
+TEST(PlansGolden, RatesChangeNoByte) {
+  const std::unique_ptr<Device> device = OpenDevice("AVX2");
+  const Job job = Resolve({"ingot-demo", 256, 192, 4, 1}, kDemoModels);
+  DeviceRates slow_reads = FixedRates();
+  slow_reads.read_bytes = 1e5;
+  std::vector<Plan> plans;
+  for (const auto& rates : {std::optional<DeviceRates>(), {FixedRates()}, {slow_reads}}) {
+    FluxPipeline pipeline = Must(FluxPipeline::Prepare(job, *device));
+    ASSERT_TRUE(pipeline.FitTo(Budget{.ram_bytes = 28 * kMiB}, rates).ok());
+    plans.push_back(pipeline.plan());
+  }
+  EXPECT_FALSE(plans[0].predicted_s().has_value());
+  EXPECT_LT(plans[1].predicted_s(), plans[2].predicted_s()) << "slower reads take longer";
+  for (const Plan& plan : plans) {
+    for (size_t i = 0; i < plan.phases.size(); ++i) {
+      EXPECT_EQ(plan.phases[i].arena_bytes, plans[0].phases[i].arena_bytes);
+      EXPECT_EQ(plan.phases[i].resident_bytes, plans[0].phases[i].resident_bytes);
+      EXPECT_EQ(plan.phases[i].ring_bytes, plans[0].phases[i].ring_bytes);
+    }
+  }
+}
+
 TEST(PlansGolden, LengthOfVectorsChangesNoPlan) {
   const auto device = OpenDeviceIfThere("AVX3");
   if (!device) GTEST_SKIP() << "no AVX-512 here";
@@ -230,7 +264,7 @@ TEST(PlansGolden, VnniNeedsNoMoreThanTheCommittedPlans) {
   for (const auto& [width, height] : {std::pair(64, 64), {256, 192}, {1024, 768}}) {
     const GridJob grid = {"ingot-demo", width, height, 4, 1};
     const auto least_bytes = [&](const Device& device) {
-      return Must(FluxPipeline::Prepare(Resolve(grid, kDemoModels), device)).least_bytes();
+      return Must(FluxPipeline::Prepare(Resolve(grid, kDemoModels), device)).FindLeast().ram_bytes;
     };
     const auto device = OpenDeviceIfThere("AVX3_DL");  // the level is the process's: one at a time
     if (!device) GTEST_SKIP() << "no VNNI here";

@@ -1,0 +1,32 @@
+// What this machine does in a second, measured once and remembered from process to process.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <optional>
+
+#include "base/file.h"
+#include "devices/device.h"
+#include "memory/cost.h"
+
+namespace ingot {
+
+// Weights of a file system that was never measured.
+inline constexpr double kUnmeasuredReadRate = 1e9;
+
+// What MeasureRates holds at most, beside the process.
+inline constexpr int64_t kMeasuringBytes = 24 << 20;
+
+// Of the CPU device, but for reads: what `folder` remembers of this processor, its level, the
+// threads and the numerics version. Else measured, where `may_measure`, and remembered: half a
+// second on two slow cores. Of two processes that measure at once both take what the first has
+// written. None where nothing is known; a folder that cannot be read or written is no fault.
+std::optional<DeviceRates> FindRates(Device& cpu, size_t num_threads,
+                                     const std::filesystem::path& folder, bool may_measure);
+
+// Bytes a second of reads past the page cache from the file system that holds `file`, in the same
+// way: the beginning of the file is read, for 0.15 s at most.
+double FindReadRate(Device& cpu, const File& file, const std::filesystem::path& folder,
+                    bool may_measure);
+
+}  // namespace ingot
