@@ -69,12 +69,6 @@ constexpr const char* kQueueOrder = " ORDER BY priority DESC, place ";
 // All that a filter looks at, so that a list of many jobs reads no plan and no record: a page of
 // 200 of 10,000, searched and counted, takes 18 ms.
 constexpr const char* kFromLists = " FROM jobs INDEXED BY jobs_in_lists WHERE removed = 0";
-<<<<<<< HEAD
-
-// Jobs of one priority run in the order of their places, which differ.
-constexpr const char* kQueueOrder = " ORDER BY priority DESC, place ";
-=======
->>>>>>> main
 
 constexpr const char* kRowColumns =
     "id, state, priority, client, job, door_state, plan, record, error, error_code, num_deaths, "
@@ -653,17 +647,10 @@ class SqliteQueue final : public JobQueue {
         Query::Make(
             writer_,
             "INSERT INTO jobs (id, state, priority, client, idempotency_key, prompt, job, "
-<<<<<<< HEAD
-            "door_state, plan, accepted, output_folder, forge_inference_memory, model, place) "
-            "VALUES "
-            "(?, 'queued', ?, ?, nullif(?, ''), ?, ?, ?, ?, ?, ?, ?, ?, (SELECT "
-            "coalesce(max(place), 0) + 1 FROM jobs WHERE state IN ('queued', 'running')))"));
-=======
             "door_state, plan, accepted, output_folder, forge_inference_memory, place, model) "
             "VALUES "
             "(?, 'queued', ?, ?, nullif(?, ''), ?, ?, ?, ?, ?, ?, ?, (SELECT "
             "coalesce(max(place), 0) + 1 FROM jobs WHERE state IN ('queued', 'running')), ?)"));
->>>>>>> main
     insert.Bind(row.id).Bind(int64_t{row.priority}).Bind(row.client).Bind(job.idempotency_key);
     insert.Bind(row.job.is_object() ? row.job.value("prompt", std::string()) : std::string());
     insert.BindJson(row.job).BindJson(row.door_state).BindJson(row.plan).Bind(row.accepted);
