@@ -238,7 +238,7 @@ TEST_F(SqliteQueueTest, PagesAreNewestFirstAndFiltered) {
 
 TEST_F(SqliteQueueTest, JobsAreFoundByModelAndTimeAndBriefOnesAreLight) {
   QueuedJob job{.output_folder = "o"};
-  job.row.job = {{"prompt", "a"},
+  job.row.job = {{"prompt", std::string(400, 'a')},
                  {"files", {{"diffusion", "/m/Stable-diffusion/flux.1-dev.gguf"}}}};
   job.row.plan = {{"peak_ram_bytes", 5}};
   const JobRow dev = *queue_->Add(job);
