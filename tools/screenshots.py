@@ -32,7 +32,9 @@ def screens(page, picture):
     def show(view):
         page.goto("about:blank")  # else a hash alone changes
         page.goto(f"/#{view}")
-        page.wait_for_timeout(1500)  # plans and pictures come
+        page.wait_for_timeout(1500)  # plans come
+        while not page.evaluate("[...document.images].every((image) => image.complete)"):
+            page.wait_for_timeout(100)
 
     def create():
         show("create")
