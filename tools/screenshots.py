@@ -33,6 +33,7 @@ def screens(page, picture):
         page.goto("about:blank")  # else a hash alone changes
         page.goto(f"/#{view}")
         page.wait_for_timeout(1500)  # plans come
+        page.get_by_text("Looking…").wait_for(state="detached")
         while not page.evaluate("[...document.images].every((image) => image.complete)"):
             page.wait_for_timeout(100)
 
