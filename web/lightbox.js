@@ -38,9 +38,10 @@ export class Lightbox {
     const icon = (label, onclick, text) => h("button", {type: "button", class: "icon-button", "aria-label": label, onclick}, text);
     this.previous = icon("Previous picture", () => this.open(this.#index - 1), "←");
     this.next = icon("Next picture", () => this.open(this.#index + 1), "→");
+    this.closeButton = icon("Close", () => this.node.close(), "×");
     this.side = h("div", {class: "lightbox-record stack"});
-    this.node = h("dialog", {class: "lightbox", tabindex: -1, "aria-label": "Picture", onkeydown: (event) => this.#key(event)},
-      h("div", {class: "lightbox-bar"}, this.previous, this.next, this.place, h("span", {class: "space"}), this.zoomButton, icon("Close", () => this.node.close(), "×")),
+    this.node = h("dialog", {class: "lightbox", "aria-label": "Picture", onkeydown: (event) => this.#key(event)},
+      h("div", {class: "lightbox-bar"}, this.previous, this.next, this.place, h("span", {class: "space"}), this.zoomButton, this.closeButton),
       this.stage, this.side);
     this.node.addEventListener("close", () => { this.stop(); onClose(this.#index); });
   }
@@ -74,10 +75,10 @@ export class Lightbox {
   #drawPlace() {
     const total = this.list.total ?? 0;
     this.place.textContent = `${(this.#index + 1).toLocaleString()} of ${total.toLocaleString()}`;
-    for (const [button, isOff] of [[this.previous, this.#index <= 0], [this.next, this.#index + 1 >= total]]) {
-      if (isOff && button === document.activeElement) this.node.focus();  // keys go where the focus is
-      button.disabled = isOff;
-    }
+    this.previous.disabled = this.#index <= 0;
+    this.next.disabled = this.#index + 1 >= total;
+    // A button that is disabled takes the focus with it, and the keys no longer come here.
+    if (this.node.open && (document.activeElement.disabled || !this.node.contains(document.activeElement))) this.closeButton.focus();
   }
 
   async #show(tile, index) {

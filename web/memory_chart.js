@@ -20,7 +20,7 @@ export class MemoryChart {
     this.node.hidden = true;
   }
 
-  // {elapsed_s, ram_bytes, vram_bytes, streamed_bytes, stalled_s}
+  // An event `memory`. What is kept for other jobs stands beside the plan: the line is above both.
   add(sample) {
     this.#samples.push(sample);
     // Twice as coarse when it is full: a job of hours stays a chart of some hundred points.
@@ -31,7 +31,8 @@ export class MemoryChart {
   #draw() {
     const samples = this.#samples, last = samples[samples.length - 1];
     const planned = this.plan?.peak_ram_bytes ?? 0, plannedVram = this.plan?.peak_vram_bytes ?? 0;
-    const top = 1.12 * Math.max(planned, plannedVram, ...samples.map((sample) => Math.max(sample.ram_bytes, sample.vram_bytes)));
+    const wall = planned + last.kept_bytes;
+    const top = 1.12 * Math.max(wall, plannedVram, ...samples.map((sample) => Math.max(sample.ram_bytes, sample.vram_bytes)));
     const first = samples[0].elapsed_s, span = Math.max(1, last.elapsed_s - first);
     const x = (sample) => kWidth * (sample.elapsed_s - first) / span;
     const y = (count) => kHeight - kPad - (kHeight - 2 * kPad) * count / top;
@@ -41,11 +42,13 @@ export class MemoryChart {
       h("polygon", {points: `0,${kHeight} ${line("ram_bytes")} ${x(last).toFixed(1)},${kHeight}`, class: "ram-area"}),
       h("polyline", {points: line("ram_bytes"), class: "ram-line"}),
       plannedVram > 0 && h("polyline", {points: line("vram_bytes"), class: "vram-line"}),
-      level(planned, "ram"), level(plannedVram, "vram"));
+      level(wall, "ram"), level(plannedVram, "vram"));
     const vram = plannedVram > 0 ? `, VRAM ${bytes(last.vram_bytes)} of ${bytes(plannedVram)}` : "";
-    this.svg.setAttribute("aria-label", `Memory now ${bytes(last.ram_bytes)} of ${bytes(planned)} planned${vram}`);
+    const kept = last.kept_bytes > 0 ? ` and ${bytes(last.kept_bytes)} kept for other jobs` : "";
+    const text = `${bytes(last.ram_bytes)} of ${bytes(planned)} planned${kept}${vram}`;
+    this.svg.setAttribute("aria-label", `Memory now ${text}`);
     fill(this.caption,
-      h("span", {}, h("i", {class: "tier-resident"}), `RAM ${bytes(last.ram_bytes)} of ${bytes(planned)} planned${vram}`),
+      h("span", {}, h("i", {class: "tier-resident"}), `RAM ${text}`),
       h("span", {}, `streamed ${bytes(last.streamed_bytes)}`), h("span", {}, `waited for weights ${duration(last.stalled_s)}`));
     this.node.hidden = false;
   }

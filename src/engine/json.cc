@@ -107,7 +107,6 @@ Json Measured(const JobResult& result) {
                       {"stalled_s", phase.stalled_s}});
   }
   return {{"peak_ram_bytes", result.measured_peak_bytes},
-          {"kept_bytes", result.record.kept_bytes},
           {"peak_vram_bytes", result.measured_peak_vram_bytes},
           {"kept_bytes", result.record.kept_bytes},
           {"phases", phases}};

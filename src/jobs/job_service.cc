@@ -572,6 +572,7 @@ class Service final : public JobService {
     memory = {.ram_bytes = NumberOf(message, "ram_bytes").value_or(0),
               .vram_bytes = NumberOf(message, "vram_bytes").value_or(0),
               .server_rss_bytes = ReadResidentSet(::getpid()).num_bytes,
+              .kept_bytes = NumberOf(message, "kept_bytes").value_or(0),
               .streamed_bytes = NumberOf(message, "streamed_bytes").value_or(0),
               .stalled_s = message.value("stalled_s", 0.0)};
     Json event = {{"phase", run_->shown.phase}, {"elapsed_s", SecondsSince(run_->clock_started)}};
@@ -758,6 +759,7 @@ Json ToJson(const JobMemory& memory) {
   return {{"ram_bytes", memory.ram_bytes},
           {"vram_bytes", memory.vram_bytes},
           {"server_rss_bytes", memory.server_rss_bytes},
+          {"kept_bytes", memory.kept_bytes},
           {"streamed_bytes", memory.streamed_bytes},
           {"stalled_s", memory.stalled_s}};
 }

@@ -57,6 +57,15 @@ class SqliteQueueTest : public testing::Test {
     EXPECT_EQ(::sqlite3_exec(other, sql, nullptr, nullptr, nullptr), SQLITE_OK);
     ::sqlite3_close(other);
   }
+  // Takes back what migrations have added.
+  void MakeFirstVersion() {
+    Execute(
+        "DROP INDEX jobs_in_lists; DROP INDEX jobs_removed; DROP INDEX jobs_waiting;"
+        "ALTER TABLE jobs DROP COLUMN model; ALTER TABLE jobs DROP COLUMN num_images;"
+        "ALTER TABLE jobs DROP COLUMN removed; ALTER TABLE jobs DROP COLUMN place;"
+        "CREATE INDEX jobs_waiting ON jobs (priority DESC, id) WHERE state = 'queued';"
+        "PRAGMA user_version=1");
+  }
 
   fs::path folder_;
   std::unique_ptr<JobQueue> queue_;
@@ -102,12 +111,7 @@ TEST_F(SqliteQueueTest, AMovedJobStandsWhereItWasPutAlsoAfterAnotherOpen) {
 
 TEST_F(SqliteQueueTest, AQueueOfTheFirstVersionKeepsItsOrder) {
   Add("a"), Add("b"), Add("urgent", 1), Add("c");
-  Execute(
-      "DROP INDEX jobs_waiting; DROP INDEX jobs_removed; DROP INDEX jobs_in_lists;"
-      "ALTER TABLE jobs DROP COLUMN place; ALTER TABLE jobs DROP COLUMN model;"
-      "ALTER TABLE jobs DROP COLUMN num_images; ALTER TABLE jobs DROP COLUMN removed;"
-      "CREATE INDEX jobs_waiting ON jobs (priority DESC, id) WHERE state = 'queued';"
-      "PRAGMA user_version=2");
+  MakeFirstVersion();
   Open();
   Add("d");
   EXPECT_EQ(ClaimAll(), "urgent a b c d ");
@@ -234,7 +238,7 @@ TEST_F(SqliteQueueTest, PagesAreNewestFirstAndFiltered) {
 
 TEST_F(SqliteQueueTest, JobsAreFoundByModelAndTimeAndBriefOnesAreLight) {
   QueuedJob job{.output_folder = "o"};
-  job.row.job = {{"prompt", "a"},
+  job.row.job = {{"prompt", std::string(400, 'a')},
                  {"files", {{"diffusion", "/m/Stable-diffusion/flux.1-dev.gguf"}}}};
   job.row.plan = {{"peak_ram_bytes", 5}};
   const JobRow dev = *queue_->Add(job);
@@ -284,15 +288,13 @@ TEST_F(SqliteQueueTest, WhatIsRemovedIsHiddenUntilItIsRestoredOrPurged) {
   EXPECT_EQ(queue_->List({})->num_total, 1);
 }
 
-TEST_F(SqliteQueueTest, AQueueOfAnEarlierVersionKnowsItsModelsAndPicturesAfterOpening) {
+TEST_F(SqliteQueueTest, AQueueOfTheFirstVersionKnowsItsModelsAndPicturesAfterOpening) {
   const JobRow row = Add("a");
   queue_.reset();
   Execute(
       "UPDATE jobs SET state = 'done', record = '{\"images\":[1,2]}', job = "
-      "'{\"files\":{\"diffusion\":\"/m/flux.1-dev.gguf\"}}';"
-      "DROP INDEX jobs_in_lists; DROP INDEX jobs_removed; ALTER TABLE jobs DROP COLUMN model;"
-      "ALTER TABLE jobs DROP COLUMN num_images; ALTER TABLE jobs DROP COLUMN removed;"
-      "PRAGMA user_version=2");
+      "'{\"files\":{\"diffusion\":\"/m/flux.1-dev.gguf\"}}'");
+  MakeFirstVersion();
   Open();
   EXPECT_EQ(queue_->List({.model = "flux.1-dev"})->num_images, 2);
 }

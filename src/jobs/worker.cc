@@ -242,6 +242,7 @@ class Worker {
             {"id", id},
             {"ram_bytes", memory.ram_bytes},
             {"vram_bytes", memory.vram_bytes},
+            {"kept_bytes", counters.kept_bytes.load()},
             {"streamed_bytes", counters.streamed_bytes.load()},
             {"stalled_s", counters.stalled_s.load()},
             {"num_ops", counters.num_ops.load()}});

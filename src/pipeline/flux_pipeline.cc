@@ -69,6 +69,7 @@ Result<Record> FluxPipeline::Run(const RunContext& context) const {
       context.kept->MakeRoom(budget_.ram_bytes - plan_.fixed_bytes - phase.peak_bytes(), job_keys,
                              takes);
       record.kept_bytes = std::max(record.kept_bytes, context.kept->num_bytes_beside(takes));
+      if (context.counters != nullptr) context.counters->kept_bytes = record.kept_bytes;
     }
     if (context.progress) context.progress({.phase = phase.name});
     PhaseMeasure& measure = record.phases.emplace_back();

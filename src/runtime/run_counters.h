@@ -11,6 +11,7 @@ struct RunCounters {
   std::atomic<int64_t> num_ops = 0;         // whoever sees it rise knows that the job lives
   std::atomic<int64_t> streamed_bytes = 0;  // of weights, read from files
   std::atomic<double> stalled_s = 0;        // ops that waited for reads
+  std::atomic<int64_t> kept_bytes = 0;      // of other jobs, the most beside a phase of this one
 };
 
 }  // namespace ingot

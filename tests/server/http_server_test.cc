@@ -606,7 +606,7 @@ TEST_F(HttpServerTest, MetricsCountRequestsByRouteAndStatus) {
   jobs_.state = state;
   Get("/where/1");
   Get("/where/2");
-  Ask("HACK\x41 / HTTP/1.1\r\n" + host_ + "\r\n");
+  Ask("HACK\x41 /docs HTTP/1.1\r\n" + host_ + "\r\n");
   const std::string text = BodyOf(Get("/metrics"));
   for (const char* line :
        {"\ningot_jobs_queued 3\n", "\ningot_jobs_total{outcome=\"done\"} 5\n",

@@ -181,11 +181,11 @@ TEST(Internal, ATaskIsFollowedByItsForcedId) {
   (void)waiting->Wait();
 }
 
-TEST(Ingot, ABriefListHasNoPlans) {
+TEST(IngotApi, ABriefListHasNoPlans) {
   ApiClient client;
-  client.jobs.Submit({.request = {{"prompt", "a red house"},
-                                  {"width", 64},
-                                  {"files", {{"diffusion", "/m/flux.1-dev.gguf"}}}}});
+  const Json request = {
+      {"prompt", "a red house"}, {"width", 64}, {"files", {{"diffusion", "/m/flux.1-dev.gguf"}}}};
+  ASSERT_TRUE(client.jobs.Submit({.request = request}).ok());
   const Json job = client.Get("/ingot/v1/jobs?fields=brief")["jobs"][0];
   EXPECT_EQ(job["prompt"], "a red house");
   EXPECT_EQ(job["model"], "flux.1-dev");
@@ -195,15 +195,16 @@ TEST(Ingot, ABriefListHasNoPlans) {
   EXPECT_EQ(client.Ask("GET", "/ingot/v1/jobs?fields=some").status, 422);
 }
 
-TEST(Ingot, PicturesComeSmallAndStayInTheBrowser) {
+TEST(IngotApi, PicturesComeSmallAndStayInTheBrowser) {
   ApiClient client;
-  client.jobs.Submit({.request = {{"prompt", "p"}}});
+  ASSERT_TRUE(client.jobs.Submit({.request = {{"prompt", "p"}}}).ok());
   client.jobs.Finish("job1", JobState::kDone, {TestPicture()});
   EXPECT_EQ(client.Ask("GET", "/ingot/v1/jobs/job1/images/0?size=200").body, "small job1 0 200");
   EXPECT_EQ(client.Ask("GET", "/ingot/v1/jobs/job1/images/0?size=9000").status, 422);
   const Response whole = client.Ask("GET", "/ingot/v1/jobs/job1/images/0");
   EXPECT_TRUE(whole.body.starts_with("\x89PNG"));
-  EXPECT_EQ(whole.headers.at(0).first, "Cache-Control");
+  ASSERT_FALSE(whole.headers.empty());
+  EXPECT_EQ(whole.headers[0].first, "Cache-Control");
   for (const char* n : {"1", "x", "-1", "0x"}) {
     EXPECT_EQ(client.Ask("GET", std::string("/ingot/v1/jobs/job1/images/") + n).status, 404) << n;
   }
