@@ -32,7 +32,10 @@ def screens(page, picture):
     def show(view):
         page.goto("about:blank")  # else a hash alone changes
         page.goto(f"/#{view}")
-        page.wait_for_timeout(1500)  # plans and pictures come
+        page.wait_for_timeout(1500)  # plans come
+        page.get_by_text("Looking…").wait_for(state="detached")
+        while not page.evaluate("[...document.images].every((image) => image.complete)"):
+            page.wait_for_timeout(100)
 
     def create():
         show("create")
@@ -66,6 +69,8 @@ def screens(page, picture):
 def shoot(page, path):
     shot = PIL.Image.open(io.BytesIO(page.screenshot(animations="disabled")))
     shot.convert("RGB").save(path, optimize=True)
+    if path.stat().st_size > MAX_BYTES:  # a large picture: 256 colours, which some shades lose
+        shot.convert("RGB").quantize().save(path, optimize=True)
     print(f"{path.name}: {path.stat().st_size} bytes")
     assert path.stat().st_size <= MAX_BYTES, path
 
