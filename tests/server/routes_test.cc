@@ -439,17 +439,17 @@ TEST(IngotApi, AnEndedJobTellsWhatIsKnownOfItAndItsEnd) {
 TEST(IngotApi, PlanAsksAndRunsNothing) {
   ApiClient client;
   const Response response =
-      client.Ask("POST", "/ingot/v1/plan", {{"job", {{"prompt", "p"}}}, {"memory_bytes", 5}});
+      client.Ask("POST", "/ingot/v1/plan", {{"job", {{"prompt", "p"}}}, {"memory_bytes", 1 << 30}});
   EXPECT_EQ(Json::parse(response.body),
             (Json{{"question", "plan"},
-                  {"argument", {{"memory_bytes", 5}, {"request", {{"prompt", "p"}}}}}}));
+                  {"argument", {{"memory_bytes", 1 << 30}, {"request", {{"prompt", "p"}}}}}}));
   EXPECT_TRUE(client.jobs.submissions.empty());
 }
 
 TEST(IngotApi, TheBudgetChangesLive) {
   ApiClient client;
-  EXPECT_EQ(client.Ask("PUT", "/ingot/v1/memory", {{"memory_bytes", 1 << 20}}).status, 200);
-  EXPECT_EQ(client.jobs.memory_bytes, 1 << 20);
+  EXPECT_EQ(client.Ask("PUT", "/ingot/v1/memory", {{"memory_bytes", 1 << 30}}).status, 200);
+  EXPECT_EQ(client.jobs.memory_bytes, 1 << 30);
   EXPECT_EQ(client.Ask("PUT", "/ingot/v1/memory", {{"memory_bytes", "1"}}).status, 422);
 }
 
