@@ -15,7 +15,7 @@ export function listen(type, handler) {
     if (!listeners.has(one)) listeners.set(one, new Set());
     listeners.get(one).add(handler);
   }
-  if (source === null) open();
+  open();
   return () => { for (const one of [].concat(type)) listeners.get(one).delete(handler); };
 }
 
@@ -26,16 +26,29 @@ function tell(type, data) {
 }
 
 // The browser resumes by itself with Last-Event-ID, except where it gives up (a server that refuses
-// while it starts): then a new source begins.
+// while it starts): then a new source begins. A tab that nobody sees holds no stream: browsers have
+// six connections to a server, for all tabs together.
 function open() {
-  source = new EventSource("/ingot/v1/events");
-  source.addEventListener("open", () => { isOnline = true; tell("online", {}); });
-  source.addEventListener("error", () => {
+  if (source !== null || document.hidden) return;
+  const mine = source = new EventSource("/ingot/v1/events");
+  mine.addEventListener("open", () => { isOnline = true; tell("online", {}); });
+  mine.addEventListener("error", () => {
     if (isOnline) tell("offline", {});
     isOnline = false;
-    if (source.readyState === EventSource.CLOSED) setTimeout(open, 1000);
+    if (mine.readyState !== EventSource.CLOSED || mine !== source) return;
+    source = null;
+    setTimeout(open, 1000);
   });
   for (const type of kTypes) {
-    source.addEventListener(type, (event) => tell(type, JSON.parse(event.data)));
+    mine.addEventListener(type, (event) => tell(type, JSON.parse(event.data)));
   }
 }
+
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) {
+    if (listeners.size > 0) open();
+    return;
+  }
+  source?.close();
+  source = null;
+});

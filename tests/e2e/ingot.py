@@ -37,8 +37,7 @@ def main(*arguments, module="__main__"):
                            verbosity=2, exit=False).result
     if not result.wasSuccessful():
         sys.exit(1)
-    if result.testsRun == len(result.skipped):
-        sys.exit(77)
+    sys.exit(77 if result.testsRun == len(result.skipped) else 0)
 
 
 class IngotTest(unittest.TestCase):

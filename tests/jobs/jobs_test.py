@@ -187,10 +187,12 @@ class Cancelled(JobsTest):
             start = time.monotonic()
             host("cancel", id=job)
             took[phase] = round(time.monotonic() - start, 3)
-            self.assertEqual(host("get", id=job)["state"], "cancelled")
+            # Saving eight pictures takes 60 ms: it may be over before the cancel has come.
+            state = host("get", id=job)["state"]
+            self.assertIn(state, ["cancelled"] if phase == "decode" else ["cancelled", "done"])
+            self.assertEqual(len(list(self.dir.rglob("*.png"))), 8 if state == "done" else 0)
         print(took, end=" ")
         self.assertLess(max(took.values()), CANCEL_LIMIT_S)
-        self.assertEqual(list(self.dir.rglob("*.png")), [])
         self.assertEqual(host.wait(host.submit()["id"])["state"], "done")
 
     def test_a_worker_that_does_not_listen_is_killed(self):
