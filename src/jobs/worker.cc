@@ -1,6 +1,7 @@
 #include "jobs/worker.h"
 
 #include <malloc.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -25,6 +26,8 @@
 
 namespace ingot {
 namespace {
+
+constexpr int kNiceOfJobs = 5;
 
 namespace fs = std::filesystem;
 
@@ -87,6 +90,8 @@ class Worker {
   // That of questions knows what the other has measured: it would do so beside a job.
   Status OpenEngine(const Json& start) {
     const bool runs_jobs = TextOf(start, "role") == "jobs";
+    // A job takes all cores for minutes; whoever asks how far it is gets an answer before it.
+    if (runs_jobs) static_cast<void>(::nice(kNiceOfJobs));
     EngineOptions options{
         .num_threads = static_cast<size_t>(NumberOf(start, "num_threads").value_or(1)),
         .keep_weights = runs_jobs,

@@ -9,11 +9,12 @@ import pathlib
 import re
 import shutil
 import sys
+import tempfile
 import unittest
 import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
-from server import ServedTest  # noqa: E402
+from server import ServedTest, Server  # noqa: E402
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DESKTOP = {"width": 1280, "height": 800}
@@ -81,6 +82,11 @@ class Complaints:
 @unittest.skipIf(missing(), missing() or "")
 class BrowserTest(ServedTest):
     """Tests over one server. `open` gives a page of an empty profile, or a further tab of it."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.server = Server(cls.folder.name, flags=("--threads", "1"))  # the browser needs a core as well
 
     def setUp(self):
         self.context = None
