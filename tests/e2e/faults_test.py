@@ -61,7 +61,8 @@ class ChangedFiles(FaultTest):
         self.addCleanup(process.kill)
         self.wait_for_steps(process)
         change()
-        self.assertIsNone(process.poll(), "still running when the file has changed")
+        # Still running when the file has changed, or ended by just that.
+        self.assertIn(process.poll(), (None, 4))
         out, error = process.communicate(timeout=TIMEOUT_S)
         return subprocess.CompletedProcess(command, process.returncode, out, error)
 
