@@ -19,7 +19,7 @@ from server import ServedTest, Server  # noqa: E402
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
-PATIENCE_MS = 30_000
+PATIENCE_MS = 60_000
 VIEWS = {"create": "Create", "gallery": "Gallery", "info": "PNG Info", "models": "Models",
          "settings": "Settings"}
 
