@@ -19,7 +19,7 @@ export function h(tag, attributes = {}, ...children) {
   return node;
 }
 
-const kSvg = new Set(["path", "line", "rect", "polyline", "polygon", "g", "text", "title"]);
+const kSvg = new Set(["line", "polyline", "polygon"]);
 
 function append(node, children) {
   for (const child of children) {

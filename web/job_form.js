@@ -64,12 +64,11 @@ export class JobForm {
     this.#draw();
   }
 
-  setModels({sets, models}) {
+  setModels({sets}) {
     const name = (path) => path.split("/").pop();
     const options = sets.map((set) => ({set, value: name(set.diffusion), label: stem(set.diffusion)}))
         .sort((a, b) => Boolean(a.set.missing) - Boolean(b.set.missing) || a.label.localeCompare(b.label));
     this.sets = options;
-    this.models = models;
     fillSelect(this.#controls.get("model"), options.map(({set, value, label}) => (
         {value, label: set.missing ? `${label} (incomplete)` : label})), this.#job.model ?? "");
     this.#draw();
@@ -102,10 +101,6 @@ export class JobForm {
   // Above its CFG of 1 a step runs twice, and the negative prompt counts.
   get usesNegative() {
     return (this.#value("cfg") ?? 1) > 1;
-  }
-
-  focus() {
-    this.#controls.get("prompt").focus();
   }
 
   #value(key) {

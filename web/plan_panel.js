@@ -2,14 +2,14 @@
 import {h} from "./dom.js";
 import {bytes, duration} from "./format.js";
 
-export const tiers = [
+const tiers = [
   {name: "fixed", label: "program", of: (phase, plan) => plan.fixed_bytes},
   {name: "resident", label: "resident weights", of: (phase) => phase.resident_bytes},
   {name: "streamed", label: "weights streaming through", of: (phase) => phase.ring_bytes},
   {name: "activations", label: "activations", of: (phase) => phase.arena_bytes + phase.carried_bytes},
 ];
 
-export const phaseBytes = (phase, plan) => tiers.reduce((sum, tier) => sum + tier.of(phase, plan), 0);
+const phaseBytes = (phase, plan) => tiers.reduce((sum, tier) => sum + tier.of(phase, plan), 0);
 
 export function predictedSeconds(plan) {
   const seconds = plan.phases.map((phase) => phase.predicted_s);

@@ -17,7 +17,7 @@ export function bindWeights(textarea) {
 }
 
 // What to put in the place of text[from, to), and what is selected then; null: nothing is there.
-export function reweighted(text, start, end, delta) {
+function reweighted(text, start, end, delta) {
   if (start === end) [start, end] = wordAt(text, start);
   if (start === end) return null;
   const around = /^:(\d+(?:\.\d+)?)\)/.exec(text.slice(end));

@@ -83,7 +83,6 @@ export class RunPanel {
     this.#job = job;
     this.chart.begin(job.plan);
     this.cancelButton.hidden = false;
-    this.node.classList.add("is-running");
     this.#progressAt(0);
     this.#frame(job.job);
     this.#say("Starting");
@@ -127,9 +126,7 @@ export class RunPanel {
 
   async #end(id) {
     const seen = ++this.#seen;
-    this.cancelButton.hidden = true;
-    this.progress.hidden = true;
-    this.node.classList.remove("is-running");
+    this.#rest();
     try {
       const job = await get(`/ingot/v1/jobs/${id}`);
       if (seen === this.#seen) this.#showEnded(job);
@@ -139,9 +136,7 @@ export class RunPanel {
 
   #showEnded(job) {
     this.#job = job;
-    this.cancelButton.hidden = true;
-    this.progress.hidden = true;
-    this.node.classList.remove("is-running");
+    this.#rest();
     if (job.state === "done") {
       fill(this.picture, h("div", {class: job.images.length > 1 ? "pictures" : null}, job.images.map((image) => (
         h("a", {href: `#gallery?job=${job.id}`, "aria-label": `Open picture of seed ${image.seed} in the gallery`},
@@ -157,10 +152,14 @@ export class RunPanel {
   }
 
   #empty(text = "") {
-    this.cancelButton.hidden = true;
-    this.progress.hidden = true;
+    this.#rest();
     fill(this.picture, h("p", {class: "muted"}, "The picture will be here."));
     this.#say(text);
+  }
+
+  #rest() {
+    this.cancelButton.hidden = true;
+    this.progress.hidden = true;
   }
 
   #say(text) {

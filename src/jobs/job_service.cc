@@ -271,7 +271,8 @@ class Service final : public JobService {
   }
 
   ServiceState State() override {
-    const UsableMemory memory = Memory();
+    const UsableMemory machine = MachineMemory();
+    const UsableMemory memory = Memory(machine);
     ServiceState state;
     {
       const std::lock_guard lock(mutex_);
@@ -291,7 +292,7 @@ class Service final : public JobService {
     state.memory_bytes = memory.num_bytes;
     state.server_share_bytes = kServerShareBytes;
     state.memory_limited_by = memory.limited_by;
-    state.machine_bytes = MachineMemory().num_bytes;
+    state.machine_bytes = machine.num_bytes;
     state.num_worker_starts = runner_->num_starts();
     state.num_worker_deaths = runner_->num_deaths();
     return state;
@@ -347,12 +348,11 @@ class Service final : public JobService {
   }
 
   // Of server and workers together.
-  UsableMemory Memory() {
-    {
-      const std::lock_guard lock(mutex_);
-      if (memory_bytes_) return {.num_bytes = *memory_bytes_, .limited_by = "--memory"};
-    }
-    return MachineMemory();
+  UsableMemory Memory() { return Memory(MachineMemory()); }
+  UsableMemory Memory(const UsableMemory& machine) {
+    const std::lock_guard lock(mutex_);
+    if (memory_bytes_) return {.num_bytes = *memory_bytes_, .limited_by = "--memory"};
+    return machine;
   }
 
   // Without a budget. What the workers hold is theirs to hold again.

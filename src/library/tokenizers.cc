@@ -133,24 +133,24 @@ Result<T5Tokenizer> LoadT5Tokenizer(const Component& t5) {
   return T5Tokenizer::Create(std::move(vocabulary));
 }
 
-Result<std::shared_ptr<const ClipTokenizer>> Tokenizers::Clip(const Component& clip) {
-  const std::string version = VersionOf(clip);
-  if (!clip_ || clip_version_ != version) {
-    INGOT_ASSIGN_OR_RETURN(ClipTokenizer loaded, LoadClipTokenizer(clip));
-    clip_ = std::make_shared<const ClipTokenizer>(std::move(loaded));
-    clip_version_ = version;
+template <typename Tokenizer, typename Load>
+Result<std::shared_ptr<const Tokenizer>> Tokenizers::Get(Last<Tokenizer>& last,
+                                                         const Component& encoder,
+                                                         const Load& load) {
+  const std::string version = VersionOf(encoder);
+  if (!last.tokenizer || last.version != version) {
+    INGOT_ASSIGN_OR_RETURN(Tokenizer loaded, load(encoder));
+    last = {version, std::make_shared<const Tokenizer>(std::move(loaded))};
   }
-  return clip_;
+  return last.tokenizer;
+}
+
+Result<std::shared_ptr<const ClipTokenizer>> Tokenizers::Clip(const Component& clip) {
+  return Get(clip_, clip, LoadClipTokenizer);
 }
 
 Result<std::shared_ptr<const T5Tokenizer>> Tokenizers::T5(const Component& t5) {
-  const std::string version = VersionOf(t5);
-  if (!t5_ || t5_version_ != version) {
-    INGOT_ASSIGN_OR_RETURN(T5Tokenizer loaded, LoadT5Tokenizer(t5));
-    t5_ = std::make_shared<const T5Tokenizer>(std::move(loaded));
-    t5_version_ = version;
-  }
-  return t5_;
+  return Get(t5_, t5, LoadT5Tokenizer);
 }
 
 }  // namespace ingot

@@ -26,9 +26,17 @@ class Tokenizers {
   Result<std::shared_ptr<const T5Tokenizer>> T5(const Component& t5);
 
  private:
-  std::string clip_version_, t5_version_;
-  std::shared_ptr<const ClipTokenizer> clip_;
-  std::shared_ptr<const T5Tokenizer> t5_;
+  template <typename Tokenizer>
+  struct Last {
+    std::string version;  // of the files that it came from
+    std::shared_ptr<const Tokenizer> tokenizer;
+  };
+  template <typename Tokenizer, typename Load>
+  static Result<std::shared_ptr<const Tokenizer>> Get(Last<Tokenizer>& last,
+                                                      const Component& encoder, const Load& load);
+
+  Last<ClipTokenizer> clip_;
+  Last<T5Tokenizer> t5_;
 };
 
 }  // namespace ingot
