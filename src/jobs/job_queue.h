@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -34,6 +35,14 @@ struct QueuedJob {
   std::optional<int64_t> memory_bytes;  // most it may take after a death; unset: what all may
 };
 
+// One name a picture, of numbers that follow each other.
+struct PictureNames {
+  std::string counter;  // each counts for itself
+  int count = 1;
+  int64_t at_least = 0;  // the first number
+  std::function<std::filesystem::path(int64_t number, int picture)> path;
+};
+
 // How a run ended.
 struct JobEnd {
   JobState state = JobState::kDone;  // an ended one
@@ -43,7 +52,8 @@ struct JobEnd {
   int num_deaths = 0;
 };
 
-// Thread-safe. Every change is on disk when its call returns. kUnavailable names the queue when it
+// Thread-safe. Every change outlives the process when its call returns; what was accepted, and how
+// it ended, the machine too. kUnavailable names the queue when it
 // is locked, full, read-only or gone; nothing has changed then.
 class JobQueue {
  public:
@@ -61,8 +71,9 @@ class JobQueue {
                                                  const std::string& loaded_model) = 0;
   // The heartbeat. kNotFound when the lease is lost: the work is not wanted any more.
   virtual Status Renew(const std::string& id, const std::string& worker) = 0;
-  virtual Status SetPaths(const std::string& id,
-                          const std::vector<std::filesystem::path>& paths) = 0;
+  // Names the job's pictures with numbers that nobody got before: QueuedJob::paths from now on.
+  virtual Result<std::vector<std::filesystem::path>> NamePictures(const std::string& id,
+                                                                  const PictureNames& names) = 0;
   // One transaction; kNotFound when the lease is lost.
   virtual Status Finish(const std::string& id, const std::string& worker, const JobEnd& end) = 0;
   // Back to its old place. `memory_bytes` as in QueuedJob.
@@ -83,9 +94,6 @@ class JobQueue {
   virtual Result<JobRow> Restore(std::string_view id) = 0;
   // Ends all rows that were removed before `time`, in seconds since the epoch: what they were.
   virtual Result<std::vector<JobRow>> Purge(double time) = 0;
-
-  // The first of `count` numbers that nobody got before under this name, at least `at_least`.
-  virtual Result<int64_t> TakeNumbers(const std::string& counter, int count, int64_t at_least) = 0;
 
   virtual Result<std::optional<Json>> Load(std::string_view name) = 0;
   virtual Status Store(std::string_view name, const Json& value) = 0;

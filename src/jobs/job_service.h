@@ -99,11 +99,6 @@ struct ServiceState {
   int num_queued = 0;
   std::optional<RunningJob> running;
   bool worker_alive = false;
-  int64_t server_rss_bytes = 0, worker_rss_bytes = 0, planner_rss_bytes = 0;
-  int64_t memory_bytes = 0;        // the budget in force, server's share included
-  int64_t server_share_bytes = 0;  // of it, for everything but the engine
-  std::string memory_limited_by;   // "--memory" when it was set
-  int64_t machine_bytes = 0;       // what it would be unset
   // Since the server started.
   int64_t num_worker_starts = 0, num_worker_deaths = 0;
   int64_t num_done = 0, num_failed = 0, num_cancelled = 0, num_quarantined = 0;
@@ -111,6 +106,14 @@ struct ServiceState {
   double stalled_s = 0;
   std::vector<std::pair<std::string, double>> phase_s;  // seconds by phase, all jobs
   double max_peak_over_plan = 0;
+};
+
+struct MemoryState {
+  int64_t budget_bytes = 0;        // in force, server's share included
+  std::string limited_by;          // "--memory" when it was set
+  int64_t machine_bytes = 0;       // what the budget would be unset
+  int64_t server_share_bytes = 0;  // of the budget, for everything but the engine
+  int64_t server_rss_bytes = 0, worker_rss_bytes = 0, planner_rss_bytes = 0;
 };
 
 class JobService {
@@ -164,7 +167,8 @@ class JobService {
   virtual std::unique_ptr<Subscription> Subscribe(std::string_view job_id, uint64_t last_event_id,
                                                   EventSink sink) = 0;
 
-  virtual ServiceState State() = 0;
+  virtual ServiceState State() = 0;  // quick: what pollers ask
+  virtual MemoryState Memory() = 0;  // reads some files of the kernel: 0.5 ms
   // From the next job on, and for what is kept between jobs at once; unset: the machine decides.
   virtual Status SetMemory(std::optional<int64_t> memory_bytes) = 0;
   virtual Status Forget() = 0;  // all that the engine keeps between jobs (unload-checkpoint)

@@ -46,18 +46,27 @@ Status CheckOutputFolder(const std::string& folder) {
                          folder.substr(0, 80));
 }
 
-Result<std::vector<fs::path>> ChoosePicturePaths(JobQueue& queue, const fs::path& folder,
-                                                 const Json& job) {
-  const auto batch = static_cast<int>(NumberOf(job, "batch").value_or(1));
-  const auto seed = job.value("seed", uint64_t{0});
-  const fs::path day = folder / Today();
-  INGOT_ASSIGN_OR_RETURN(const int64_t first,
-                         queue.TakeNumbers(day.string(), batch, NextNumber(day)));
-  std::vector<fs::path> paths;
-  for (int i = 0; i < batch; ++i) {
-    paths.push_back(day / fmt::format("{:05}-{}.png", first + i, seed + static_cast<uint64_t>(i)));
-  }
-  return paths;
+Result<std::vector<fs::path>> PicturePaths::Choose(const QueuedJob& job, const fs::path& outputs) {
+  const auto seed = job.row.job.value("seed", uint64_t{0});
+  const fs::path day = outputs / job.output_folder / Today();
+  const bool is_counted = day == counted_;
+  INGOT_ASSIGN_OR_RETURN(
+      std::vector<fs::path> paths,
+      queue_.NamePictures(job.row.id,
+                          {.counter = day.string(),
+                           .count = static_cast<int>(NumberOf(job.row.job, "batch").value_or(1)),
+                           .at_least = is_counted ? 0 : NextNumber(day),
+                           .path = [&](int64_t number, int picture) {
+                             return day / fmt::format("{:05}-{}.png", number,
+                                                      seed + static_cast<uint64_t>(picture));
+                           }}));
+  counted_ = day;
+  // Put there by somebody else since.
+  std::error_code ignored;
+  const auto exists = [&](const fs::path& path) { return fs::exists(path, ignored); };
+  if (!is_counted || std::ranges::none_of(paths, exists)) return paths;
+  counted_.clear();
+  return Choose(job, outputs);
 }
 
 Status MakeFolders(const std::vector<fs::path>& paths) {

@@ -11,6 +11,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
+PictureNames Names(const std::string& counter, int count, int64_t at_least = 0) {
+  return {
+      .counter = counter, .count = count, .at_least = at_least, .path = [](int64_t number, int) {
+        return fs::path(fmt::format("/x/{}.png", number));
+      }};
+}
+
 class SqliteQueueTest : public testing::Test {
  protected:
   SqliteQueueTest()
@@ -200,7 +207,7 @@ TEST_F(SqliteQueueTest, AJobEndsOnceAndOnlyForItsWorker) {
 TEST_F(SqliteQueueTest, WhatIsQueuedAgainKeepsItsDeathsItsPathsAndItsBudget) {
   const JobRow row = Add("a");
   EXPECT_EQ(Claim(), "a");
-  ASSERT_TRUE(queue_->SetPaths(row.id, {"/x/1.png", "/x/2.png"}).ok());
+  ASSERT_TRUE(queue_->NamePictures(row.id, Names("day", 2, 1)).ok());
   ASSERT_TRUE(queue_->Requeue(row.id, "w", 1, 300).ok());
   const Result<std::optional<QueuedJob>> again = queue_->Claim("w", "");
   ASSERT_TRUE(again.ok() && *again);
@@ -318,13 +325,15 @@ TEST_F(SqliteQueueTest, AListOfTenThousandIsQuick) {
   RecordProperty("seconds", std::to_string(seconds));
 }
 
-TEST_F(SqliteQueueTest, NumbersAreGivenOnce) {
-  EXPECT_EQ(*queue_->TakeNumbers("day", 3, 0), 0);
-  EXPECT_EQ(*queue_->TakeNumbers("day", 1, 0), 3);
-  EXPECT_EQ(*queue_->TakeNumbers("day", 1, 10), 10);
-  EXPECT_EQ(*queue_->TakeNumbers("other", 1, 0), 0);
+TEST_F(SqliteQueueTest, NumbersOfPicturesAreGivenOnce) {
+  const std::string id = Add("a").id;
+  using Paths = std::vector<fs::path>;
+  EXPECT_EQ(*queue_->NamePictures(id, Names("day", 2)), (Paths{"/x/0.png", "/x/1.png"}));
+  EXPECT_EQ(*queue_->NamePictures(id, Names("day", 1)), Paths{"/x/2.png"});
+  EXPECT_EQ(*queue_->NamePictures(id, Names("day", 1, 10)), Paths{"/x/10.png"});
+  EXPECT_EQ(*queue_->NamePictures(id, Names("other", 1)), Paths{"/x/0.png"});
   Open();
-  EXPECT_EQ(*queue_->TakeNumbers("day", 1, 0), 11);
+  EXPECT_EQ(*queue_->NamePictures(id, Names("day", 1)), Paths{"/x/11.png"});
 }
 
 TEST_F(SqliteQueueTest, SmallValuesSurvive) {

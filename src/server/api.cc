@@ -65,14 +65,14 @@ Result<std::string> DecodePicture(std::string_view text, std::string_view field)
   return bytes;
 }
 
-Json MemoryJson(const ServiceState& state) {
-  return {{"memory_bytes", state.memory_bytes},
-          {"limited_by", state.memory_limited_by},
-          {"machine_bytes", state.machine_bytes},
-          {"server_share_bytes", state.server_share_bytes},
-          {"server_rss_bytes", state.server_rss_bytes},
-          {"worker_rss_bytes", state.worker_rss_bytes},
-          {"planner_rss_bytes", state.planner_rss_bytes}};
+Json MemoryJson(const MemoryState& memory) {
+  return {{"memory_bytes", memory.budget_bytes},
+          {"limited_by", memory.limited_by},
+          {"machine_bytes", memory.machine_bytes},
+          {"server_share_bytes", memory.server_share_bytes},
+          {"server_rss_bytes", memory.server_rss_bytes},
+          {"worker_rss_bytes", memory.worker_rss_bytes},
+          {"planner_rss_bytes", memory.planner_rss_bytes}};
 }
 
 Route GetRoute(std::string pattern, std::string summary, std::string tag,

@@ -62,7 +62,7 @@ size_t NumPictures(const JobRow& job);
 Result<std::string> DecodePicture(std::string_view text, std::string_view field);
 
 // The budget in force, and who holds how much.
-Json MemoryJson(const ServiceState& state);
+Json MemoryJson(const MemoryState& memory);
 
 // A route in one line: GET answers at once.
 Route GetRoute(std::string pattern, std::string summary, std::string tag,

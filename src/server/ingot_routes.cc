@@ -446,14 +446,14 @@ void AddQuestions(Router& router, const ApiPtr& api) {
 
 void AddMemory(Router& router, const ApiPtr& api) {
   AddGet(router, "memory", "The budget in force, and who holds how much",
-         [api](const Request&) -> Result<Json> { return MemoryJson(api->jobs.State()); });
+         [api](const Request&) -> Result<Json> { return MemoryJson(api->jobs.Memory()); });
   Route put = RouteOf("PUT", "memory", "Changes the budget from the next job on",
                       [api](const Request&, const Json& body, const ResponderPtr& responder) {
                         std::optional<int64_t> bytes;
                         if (body.contains("memory_bytes"))
                           bytes = body["memory_bytes"].get<int64_t>();
                         const Status status = api->jobs.SetMemory(bytes);
-                        responder->Send(status.ok() ? JsonResponse(MemoryJson(api->jobs.State()))
+                        responder->Send(status.ok() ? JsonResponse(MemoryJson(api->jobs.Memory()))
                                                     : ErrorResponse(status, 422));
                       });
   put.body = Schema{.name = "MemoryRequest",

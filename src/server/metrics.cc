@@ -73,17 +73,17 @@ void WriteJobs(Writer& writer, const ServiceState& state) {
              state.max_peak_over_plan);
 }
 
-void WriteProcesses(Writer& writer, const ServiceState& state) {
+void WriteProcesses(Writer& writer, const ServiceState& state, const MemoryState& memory) {
   writer.One("ingot_worker_up", "gauge", "Whether the worker is alive", state.worker_alive ? 1 : 0);
   writer.One("ingot_worker_starts_total", "counter", "Starts of workers", state.num_worker_starts);
   writer.One("ingot_worker_deaths_total", "counter", "Deaths of workers", state.num_worker_deaths);
   writer.Family("ingot_resident_bytes", "gauge", "Resident set, by process");
-  writer.Value(state.server_rss_bytes, "process=\"server\"");
-  writer.Value(state.worker_rss_bytes, "process=\"worker\"");
-  writer.Value(state.planner_rss_bytes, "process=\"planner\"");
-  writer.One("ingot_memory_bytes", "gauge", "Budget in force", state.memory_bytes);
+  writer.Value(memory.server_rss_bytes, "process=\"server\"");
+  writer.Value(memory.worker_rss_bytes, "process=\"worker\"");
+  writer.Value(memory.planner_rss_bytes, "process=\"planner\"");
+  writer.One("ingot_memory_bytes", "gauge", "Budget in force", memory.budget_bytes);
   writer.One("ingot_server_share_bytes", "gauge", "Of it, for all but the engine",
-             state.server_share_bytes);
+             memory.server_share_bytes);
 }
 
 }  // namespace
@@ -112,10 +112,11 @@ double Metrics::WorkerDeadFor(std::chrono::steady_clock::time_point now) const {
   return is_worker_alive_ ? 0 : std::chrono::duration<double>(now - worker_seen_).count();
 }
 
-std::string Metrics::Text(const ServiceState& state, HttpCounts counts) const {
+std::string Metrics::Text(const ServiceState& state, const MemoryState& memory,
+                          HttpCounts counts) const {
   Writer writer;
   WriteJobs(writer, state);
-  WriteProcesses(writer, state);
+  WriteProcesses(writer, state, memory);
   const std::lock_guard lock(mutex_);
   writer.One("ingot_http_connections", "gauge", "Connections", counts.num_connections);
   writer.One("ingot_http_streams", "gauge", "Event streams", counts.num_streams);

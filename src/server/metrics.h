@@ -27,7 +27,7 @@ class Metrics {
   double WorkerDeadFor(std::chrono::steady_clock::time_point now) const;
 
   // The text of /metrics.
-  std::string Text(const ServiceState& state, HttpCounts counts) const;
+  std::string Text(const ServiceState& state, const MemoryState& memory, HttpCounts counts) const;
 
  private:
   // A cheap route takes microseconds, a picture minutes.

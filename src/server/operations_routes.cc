@@ -45,7 +45,7 @@ void AddOperationsRoutes(Router& router, JobService& jobs, const ServeOptions& o
               .handler = [&, counts = std::move(counts)](const Request&, const Json&,
                                                          const ResponderPtr& responder) {
                 responder->Send({.content_type = "text/plain; version=0.0.4; charset=utf-8",
-                                 .body = metrics.Text(jobs.State(), counts())});
+                                 .body = metrics.Text(jobs.State(), jobs.Memory(), counts())});
               }});
   AddDocumentationRoutes(router, !options.api_auth.empty());
 }

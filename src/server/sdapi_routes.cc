@@ -204,8 +204,8 @@ void AddLists(Router& router, const ApiPtr& api) {
 Result<Json> MemoryJson(JobService& jobs) {
   INGOT_ASSIGN_OR_RETURN(const UsableMemory usable, ReadUsableMemory());
   INGOT_ASSIGN_OR_RETURN(const ProcessMemory own, ReadProcessMemory());
-  const ServiceState state = jobs.State();
-  const int64_t used = own.resident_bytes + state.worker_rss_bytes + state.planner_rss_bytes;
+  const MemoryState memory = jobs.Memory();
+  const int64_t used = own.resident_bytes + memory.worker_rss_bytes + memory.planner_rss_bytes;
   const int64_t free = std::max<int64_t>(0, usable.num_bytes - own.resident_bytes);
   return Json{
       {"ram",
@@ -213,10 +213,10 @@ Result<Json> MemoryJson(JobService& jobs) {
       {"cuda", {{"error", "no GPU is used"}}},
       {"ingot",
        {{"server", own.resident_bytes},
-        {"worker", state.worker_rss_bytes},
-        {"planner", state.planner_rss_bytes},
-        {"budget", state.memory_bytes},
-        {"budget_limited_by", state.memory_limited_by}}}};
+        {"worker", memory.worker_rss_bytes},
+        {"planner", memory.planner_rss_bytes},
+        {"budget", memory.budget_bytes},
+        {"budget_limited_by", memory.limited_by}}}};
 }
 
 void AddMemory(Router& router, const ApiPtr& api) {

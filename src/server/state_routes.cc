@@ -13,8 +13,9 @@ constexpr size_t kDefaultLines = 200;
 
 using Clock = std::chrono::steady_clock;
 
-Json StateJson(const ServiceState& state, const ServeOptions& options, const std::string& url,
+Json StateJson(JobService& jobs, const ServeOptions& options, const std::string& url,
                double uptime_s) {
+  const ServiceState state = jobs.State();
   return {{"version", INGOT_VERSION},
           {"numerics", kNumericsVersion},
           {"url", url},
@@ -32,7 +33,7 @@ Json StateJson(const ServiceState& state, const ServeOptions& options, const std
             {"num_failed", state.num_failed},
             {"num_cancelled", state.num_cancelled},
             {"num_quarantined", state.num_quarantined}}},
-          {"memory", MemoryJson(state)},
+          {"memory", MemoryJson(jobs.Memory())},
           {"device",
            {{"name", options.sim ? "sim" : "cpu"},
             {"vram_bytes", options.sim ? Json(options.sim->vram_bytes) : Json()},
@@ -52,7 +53,7 @@ void AddStateRoutes(Router& router, JobService& jobs, const ServeOptions& option
                       [&jobs, &options, url = std::move(url),
                        started = Clock::now()](const Request&) -> Result<Json> {
                         const std::chrono::duration<double> uptime = Clock::now() - started;
-                        return StateJson(jobs.State(), options, url(), uptime.count());
+                        return StateJson(jobs, options, url(), uptime.count());
                       }));
   Route lines =
       GetRoute("/ingot/v1/logs", "The last lines of the log, the oldest first", kTag,

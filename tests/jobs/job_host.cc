@@ -28,17 +28,19 @@ Json ToJson(const JobRow& row) {
           {"finished", row.finished}};
 }
 
-Json ToJson(const ServiceState& state) {
+Json StateJson(JobService& service) {
+  const ServiceState state = service.State();
+  const MemoryState memory = service.Memory();
   return {{"num_queued", state.num_queued},
           {"running", state.running ? Json(state.running->id) : Json()},
           {"phase", state.running ? Json(state.running->phase) : Json()},
           {"step", state.running ? state.running->step : 0},
           {"worker_alive", state.worker_alive},
-          {"server_rss_bytes", state.server_rss_bytes},
-          {"worker_rss_bytes", state.worker_rss_bytes},
-          {"planner_rss_bytes", state.planner_rss_bytes},
-          {"memory_bytes", state.memory_bytes},
-          {"server_share_bytes", state.server_share_bytes},
+          {"server_rss_bytes", memory.server_rss_bytes},
+          {"worker_rss_bytes", memory.worker_rss_bytes},
+          {"planner_rss_bytes", memory.planner_rss_bytes},
+          {"memory_bytes", memory.budget_bytes},
+          {"server_share_bytes", memory.server_share_bytes},
           {"num_worker_deaths", state.num_worker_deaths},
           {"num_done", state.num_done}};
 }
@@ -61,7 +63,7 @@ Json Handle(JobService& service, const Json& command) {
   if (what == "get") return Answer(service.Get(id));
   if (what == "cancel") return Answer(service.Cancel(id));
   if (what == "remove") return Answer(service.Remove(id));
-  if (what == "state") return ToJson(service.State());
+  if (what == "state") return StateJson(service);
   if (what == "interrupt") return Json(service.Interrupt());
   if (what == "memory") return Answer(service.SetMemory(NumberOf(command, "memory_bytes")));
   if (what == "list") {

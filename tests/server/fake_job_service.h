@@ -159,6 +159,7 @@ class FakeJobService : public JobService {
     return std::make_unique<Listening>(*this, id);
   }
   ServiceState State() override { return state; }
+  MemoryState Memory() override { return {}; }
   Status SetMemory(std::optional<int64_t> bytes) override {
     memory_bytes = bytes;
     return {};
