@@ -4,7 +4,9 @@
 #include <array>
 #include <charconv>
 #include <fstream>
+#include <iterator>
 #include <optional>
+#include <span>
 #include <sstream>
 #include <string_view>
 #include <vector>
@@ -18,9 +20,7 @@ namespace fs = std::filesystem;
 std::optional<std::string> ReadVirtualFile(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) return std::nullopt;
-  std::ostringstream text;
-  text << file.rdbuf();
-  return std::move(text).str();
+  return std::string(std::istreambuf_iterator<char>(file), {});
 }
 
 std::vector<std::string> Split(const std::string& text, char separator) {
@@ -37,26 +37,45 @@ std::optional<int64_t> ParseNumber(std::string_view text) {
   return number;
 }
 
-// The number of the line "name number…" or "name:  number…" of `path`.
-Result<int64_t> ReadField(const fs::path& path, std::string_view name) {
-  const std::optional<std::string> text = ReadVirtualFile(path);
-  if (!text) return Unavailable("{}: expected a readable file, found none", path.string());
-  for (const std::string& line : Split(*text, '\n')) {
-    std::istringstream words(line);
-    std::string word, number;
-    words >> word >> number;
-    if (word.ends_with(':')) word.pop_back();
-    if (word != name) continue;
-    if (const std::optional<int64_t> value = ParseNumber(number)) return *value;
-    return Unavailable("{}: {}: expected a number, found '{}'", path.string(), name, number);
+// The lines "name number…" or "name:  number…" of a file, read once.
+class Fields {
+ public:
+  static Result<Fields> Read(const fs::path& path) {
+    std::optional<std::string> text = ReadVirtualFile(path);
+    if (!text) return Unavailable("{}: expected a readable file, found none", path.string());
+    return Fields(path, *std::move(text));
   }
-  return Unavailable("{}: expected a line '{}', found none", path.string(), name);
-}
 
-Result<int64_t> ReadKilobytes(const fs::path& path, std::string_view name) {
-  INGOT_ASSIGN_OR_RETURN(const int64_t number, ReadField(path, name));
-  return number * 1024;
-}
+  Result<int64_t> Get(std::string_view name) const {
+    constexpr std::string_view kBlanks = " \t";
+    for (std::string_view rest = text_; !rest.empty();) {
+      std::string_view line = rest.substr(0, rest.find('\n'));
+      rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+      if (!line.starts_with(name)) continue;
+      line.remove_prefix(name.size());
+      if (line.starts_with(':')) line.remove_prefix(1);
+      const size_t begin = line.find_first_not_of(kBlanks);
+      if (begin == 0) continue;  // a longer name
+      const std::string_view number =
+          begin == std::string_view::npos
+              ? std::string_view()
+              : line.substr(begin, line.find_first_of(kBlanks, begin) - begin);
+      if (const std::optional<int64_t> value = ParseNumber(number)) return *value;
+      return Unavailable("{}: {}: expected a number, found '{}'", path_.string(), name, number);
+    }
+    return Unavailable("{}: expected a line '{}', found none", path_.string(), name);
+  }
+  Result<int64_t> GetKilobytes(std::string_view name) const {
+    INGOT_ASSIGN_OR_RETURN(const int64_t number, Get(name));
+    return number * 1024;
+  }
+
+ private:
+  Fields(fs::path path, std::string text) : path_(std::move(path)), text_(std::move(text)) {}
+
+  fs::path path_;
+  std::string text_;
+};
 
 // A file that holds one number. None: there is no such file, or no limit ("max").
 Result<std::optional<int64_t>> ReadLimit(const fs::path& path) {
@@ -70,19 +89,19 @@ Result<std::optional<int64_t>> ReadLimit(const fs::path& path) {
 // What the two generations of cgroups call the same things. Every page of the
 // file lists can be taken back; shared memory is not on them.
 struct CgroupFiles {
-  std::array<const char*, 2> limits;
+  std::span<const char* const> limits;
   const char* usage;
   std::array<const char*, 2> page_cache;  // fields of memory.stat
   const char* events;                     // holds a line "oom_kill N"
 };
-constexpr CgroupFiles kVersion1 = {{"memory.limit_in_bytes", "memory.limit_in_bytes"},
+constexpr const char* kLimits1[] = {"memory.limit_in_bytes"};
+constexpr const char* kLimits2[] = {"memory.max", "memory.high"};
+constexpr CgroupFiles kVersion1 = {kLimits1,
                                    "memory.usage_in_bytes",
                                    {"total_active_file", "total_inactive_file"},
                                    "memory.oom_control"};
-constexpr CgroupFiles kVersion2 = {{"memory.max", "memory.high"},
-                                   "memory.current",
-                                   {"active_file", "inactive_file"},
-                                   "memory.events"};
+constexpr CgroupFiles kVersion2 = {
+    kLimits2, "memory.current", {"active_file", "inactive_file"}, "memory.events"};
 
 // Where a hierarchy of cgroups is mounted, and the cgroup of this process in it.
 struct Hierarchy {
@@ -109,7 +128,7 @@ std::optional<std::string> FindCgroup(const std::string& text, const CgroupFiles
 //   31 23 0:32 ROOT MOUNT options [tag…] - TYPE SOURCE SUPER_OPTIONS
 // In a container ROOT is its cgroup, and /proc/self/cgroup may name it too.
 std::optional<Hierarchy> ParseMount(const std::string& line, const std::string& cgroups) {
-  const size_t dash = line.find(" - ");
+  const size_t dash = line.find(" - cgroup");
   if (dash == std::string::npos) return std::nullopt;
   const std::vector<std::string> head = Split(line.substr(0, dash), ' ');
   const std::vector<std::string> tail = Split(line.substr(dash + 3), ' ');
@@ -127,16 +146,18 @@ std::optional<Hierarchy> ParseMount(const std::string& line, const std::string& 
 
 // Room left in one cgroup; none where it has no limit.
 Result<std::optional<int64_t>> ReadRoom(const fs::path& folder, const CgroupFiles& files) {
+  constexpr int64_t kNoLimit = int64_t{1} << 60;  // version 1 has no word for it
   std::optional<int64_t> limit;
   for (const char* name : files.limits) {
     INGOT_ASSIGN_OR_RETURN(const std::optional<int64_t> found, ReadLimit(folder / name));
     if (found) limit = std::min(*found, limit.value_or(*found));
   }
-  if (!limit) return limit;
+  if (!limit || *limit >= kNoLimit) return std::optional<int64_t>();
   INGOT_ASSIGN_OR_RETURN(const std::optional<int64_t> usage, ReadLimit(folder / files.usage));
   int64_t room = *limit - usage.value_or(0);
+  INGOT_ASSIGN_OR_RETURN(const Fields stat, Fields::Read(folder / "memory.stat"));
   for (const char* name : files.page_cache) {
-    INGOT_ASSIGN_OR_RETURN(const int64_t cached, ReadField(folder / "memory.stat", name));
+    INGOT_ASSIGN_OR_RETURN(const int64_t cached, stat.Get(name));
     room += cached;
   }
   return std::optional(std::max<int64_t>(0, room));
@@ -158,8 +179,8 @@ Status LimitByCgroups(const fs::path& root, const Hierarchy& hierarchy, UsableMe
 }  // namespace
 
 Result<UsableMemory> ReadUsableMemory(const fs::path& root) {
-  INGOT_ASSIGN_OR_RETURN(const int64_t available,
-                         ReadKilobytes(root / "proc/meminfo", "MemAvailable"));
+  INGOT_ASSIGN_OR_RETURN(const Fields meminfo, Fields::Read(root / "proc/meminfo"));
+  INGOT_ASSIGN_OR_RETURN(const int64_t available, meminfo.GetKilobytes("MemAvailable"));
   UsableMemory usable{.num_bytes = available, .limited_by = "available RAM"};
   const std::string cgroups = ReadVirtualFile(root / "proc/self/cgroup").value_or("");
   const std::string mounts = ReadVirtualFile(root / "proc/self/mountinfo").value_or("");
@@ -169,18 +190,18 @@ Result<UsableMemory> ReadUsableMemory(const fs::path& root) {
     }
   }
   // Mapped files (the program itself) are page cache: they are in the room already.
-  const fs::path status = root / "proc/self/status";
-  INGOT_ASSIGN_OR_RETURN(const int64_t resident, ReadKilobytes(status, "VmRSS"));
-  INGOT_ASSIGN_OR_RETURN(const int64_t mapped, ReadKilobytes(status, "RssFile"));
+  INGOT_ASSIGN_OR_RETURN(const Fields status, Fields::Read(root / "proc/self/status"));
+  INGOT_ASSIGN_OR_RETURN(const int64_t resident, status.GetKilobytes("VmRSS"));
+  INGOT_ASSIGN_OR_RETURN(const int64_t mapped, status.GetKilobytes("RssFile"));
   usable.num_bytes += resident - mapped;
   return usable;
 }
 
 Result<ProcessMemory> ReadProcessMemory(const fs::path& root) {
-  const fs::path status = root / "proc/self/status";
+  INGOT_ASSIGN_OR_RETURN(const Fields status, Fields::Read(root / "proc/self/status"));
   ProcessMemory memory;
-  INGOT_ASSIGN_OR_RETURN(memory.resident_bytes, ReadKilobytes(status, "VmRSS"));
-  INGOT_ASSIGN_OR_RETURN(memory.peak_bytes, ReadKilobytes(status, "VmHWM"));
+  INGOT_ASSIGN_OR_RETURN(memory.resident_bytes, status.GetKilobytes("VmRSS"));
+  INGOT_ASSIGN_OR_RETURN(memory.peak_bytes, status.GetKilobytes("VmHWM"));
   return memory;
 }
 
@@ -192,17 +213,23 @@ Status ResetPeakMemory(const fs::path& root) {
 }
 
 int64_t CountOutOfMemoryKills(const fs::path& root) {
+  const auto count = [](const fs::path& path) -> std::optional<int64_t> {
+    const Result<Fields> events = Fields::Read(path);
+    if (!events.ok()) return std::nullopt;
+    const Result<int64_t> kills = events->Get("oom_kill");
+    return kills.ok() ? std::optional(*kills) : std::nullopt;
+  };
   const std::string cgroups = ReadVirtualFile(root / "proc/self/cgroup").value_or("");
   const std::string mounts = ReadVirtualFile(root / "proc/self/mountinfo").value_or("");
   for (const std::string& line : Split(mounts, '\n')) {
     const std::optional<Hierarchy> hierarchy = ParseMount(line, cgroups);
     if (!hierarchy) continue;
     const fs::path folder = root / hierarchy->mount / hierarchy->cgroup;
-    const Result<int64_t> kills = ReadField(folder / hierarchy->files->events, "oom_kill");
-    if (kills.ok()) return *kills;
+    if (const std::optional<int64_t> kills = count(folder / hierarchy->files->events)) {
+      return *kills;
+    }
   }
-  const Result<int64_t> kills = ReadField(root / "proc/vmstat", "oom_kill");
-  return kills.ok() ? *kills : 0;
+  return count(root / "proc/vmstat").value_or(0);
 }
 
 }  // namespace ingot
