@@ -133,7 +133,7 @@ Status RunCommand(const JobFlags& flags, std::stop_token stop) {
 
 Status PlanCommand(const JobFlags& flags) {
   INGOT_ASSIGN_OR_RETURN(const BudgetFlags budget_flags, ParseBudget(flags));
-  INGOT_ASSIGN_OR_RETURN(const Engine engine, OpenEngine(flags));
+  INGOT_ASSIGN_OR_RETURN(Engine engine, OpenEngine(flags));
   INGOT_ASSIGN_OR_RETURN(const Job job, JobFromFlags(flags));
   INGOT_ASSIGN_OR_RETURN(const Plan plan, engine.PlanJob(job, budget_flags));
   if (flags.json) {

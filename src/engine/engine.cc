@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <future>
+#include <utility>
 
 #include "base/sha256.h"
 #include "base/stopwatch.h"
@@ -85,6 +86,7 @@ Result<Engine> Engine::Open(const EngineOptions& options) {
 
 void Engine::Forget() {
   if (kept_) kept_->Forget();
+  pipeline_.reset();
   ::malloc_trim(0);
 }
 
@@ -107,24 +109,30 @@ std::optional<DeviceRates> Engine::ComputeRates(bool may_measure) const {
   return rates_;
 }
 
-std::optional<DeviceRates> Engine::Rates(const Job& job, bool may_measure) const {
-  std::optional<DeviceRates> rates = ComputeRates(may_measure);
-  if (!rates) return std::nullopt;
-  rates->read_bytes = FindReadRate(cpu_ ? *cpu_ : *device_, job.models.flux.tensors.file->file(),
-                                   RatesFolder(), may_measure && options_.measures_rates);
+std::optional<DeviceRates> Engine::Rates(const Job& job, bool may_measure) {
+  if (!ComputeRates(may_measure)) return std::nullopt;
+  const File& file = job.models.flux.tensors.file->file();
+  if (read_file_ != file.identity()) {
+    const ReadRates reads = FindReadRates(cpu_ ? *cpu_ : *device_, file, RatesFolder(),
+                                          may_measure && options_.measures_rates);
+    rates_->read_bytes = reads.bytes_per_s;
+    rates_->read_s = reads.s;
+    if (reads != kUnmeasuredReads) read_file_ = file.identity();
+  }
+  std::optional<DeviceRates> rates = rates_;
   if (const CopyEngine* copies = std::as_const(*device_).copy_engine()) {
     rates->read_bytes = std::min(rates->read_bytes, copies->LinkBytesPerSecond());
   }
   return rates;
 }
 
-Result<FluxPipeline> Engine::Prepare(const Job& job, const BudgetFlags& flags,
-                                     const std::optional<DeviceRates>& rates,
-                                     std::vector<JobChange>* changes) const {
+Status Engine::Prepare(const Job& job, const BudgetFlags& flags,
+                       const std::optional<DeviceRates>& rates, std::vector<JobChange>* changes) {
   INGOT_ASSIGN_OR_RETURN(const Budget budget, ReadBudget(flags));
   const int64_t trace_bytes = device_->trace() != nullptr ? Trace::num_bytes() : 0;
   INGOT_ASSIGN_OR_RETURN(FluxPipeline pipeline,
-                         FluxPipeline::Prepare(job, *device_, tokenizers_.get()));
+                         FluxPipeline::Prepare(job, *device_, tokenizers_.get(),
+                                               std::exchange(pipeline_, std::nullopt)));
   Budget without_trace = budget;
   without_trace.ram_bytes -= trace_bytes;
   const Status fit = pipeline.FitTo(without_trace, rates);
@@ -134,11 +142,12 @@ Result<FluxPipeline> Engine::Prepare(const Job& job, const BudgetFlags& flags,
   INGOT_RETURN_IF_ERROR(fit);
   // Tokenizers and compilers have left 10 MiB of free heap, which would stand beside every arena.
   ::malloc_trim(0);
-  return pipeline;
+  pipeline_ = std::move(pipeline);
+  return {};
 }
 
 Status Engine::Refuse(const Job& job, const Budget& budget, int64_t trace_bytes,
-                      FluxPipeline& pipeline, std::vector<JobChange>* changes) const {
+                      FluxPipeline& pipeline, std::vector<JobChange>* changes) {
   const JobShape shape = {job.width, job.height, job.batch};
   const auto smallest_peak = [&](int64_t FluxPipeline::Least::*tier, int64_t beside) {
     return [&pipeline, tier, beside](const JobShape& other) -> Result<int64_t> {
@@ -163,13 +172,13 @@ Result<Budget> Engine::ReadBudget(const BudgetFlags& flags) const {
 }
 
 Result<Plan> Engine::PlanJob(const Job& job, const BudgetFlags& flags,
-                             std::vector<JobChange>* changes) const {
-  INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline,
-                         Prepare(job, flags, Rates(job, /*may_measure=*/true), changes));
-  return pipeline.plan();
+                             std::vector<JobChange>* changes) {
+  INGOT_RETURN_IF_ERROR(Prepare(job, flags, Rates(job, /*may_measure=*/true), changes));
+  return pipeline_->plan();
 }
 
-Result<int64_t> Engine::LeastBytes(const Job& job) const {
+Result<int64_t> Engine::LeastBytes(const Job& job) {
+  pipeline_.reset();
   INGOT_ASSIGN_OR_RETURN(FluxPipeline pipeline, FluxPipeline::Prepare(job, *device_));
   return pipeline.FindLeast().ram_bytes;
 }
@@ -199,7 +208,8 @@ Result<JobResult> Engine::RunJob(const Job& job, const RunOptions& options) {
   static_cast<void>(ResetPeakMemory());
   CopyEngine* copies = device_->copy_engine();
   if (copies != nullptr) copies->ResetPeak();
-  INGOT_ASSIGN_OR_RETURN(const FluxPipeline pipeline, Prepare(job, options.budget, rates));
+  INGOT_RETURN_IF_ERROR(Prepare(job, options.budget, rates));
+  const FluxPipeline& pipeline = *pipeline_;
   INGOT_RETURN_IF_ERROR(CheckScratch(pipeline.plan(), options.scratch_folder));
   if (options.on_plan) options.on_plan(pipeline.plan());
 

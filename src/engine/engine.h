@@ -105,10 +105,10 @@ class Engine {
   // Headers only; no tensor is read but to measure reads once. kOutOfBudget names the shortfall in
   // bytes and what would fit (engine/refusal.h), which `changes` has for programs.
   Result<Plan> PlanJob(const Job& job, const BudgetFlags& flags,
-                       std::vector<JobChange>* changes = nullptr) const;
+                       std::vector<JobChange>* changes = nullptr);
 
   // The least budget with which PlanJob finds a plan.
-  Result<int64_t> LeastBytes(const Job& job) const;
+  Result<int64_t> LeastBytes(const Job& job);
 
   // Every fault of files, headers and values is found before any work starts;
   // a picture appears under its name whole or not at all.
@@ -125,22 +125,25 @@ class Engine {
   explicit Engine(const EngineOptions& options) : options_(options) {}
   std::optional<DeviceRates> ComputeRates(bool may_measure) const;
   // None where nothing is known of this machine.
-  std::optional<DeviceRates> Rates(const Job& job, bool may_measure) const;
-  Result<FluxPipeline> Prepare(const Job& job, const BudgetFlags& flags,
-                               const std::optional<DeviceRates>& rates,
-                               std::vector<JobChange>* changes = nullptr) const;
+  std::optional<DeviceRates> Rates(const Job& job, bool may_measure);
+  // pipeline_, with a plan.
+  Status Prepare(const Job& job, const BudgetFlags& flags, const std::optional<DeviceRates>& rates,
+                 std::vector<JobChange>* changes = nullptr);
   // Why no plan of `pipeline` fits, and what would; leaves it of another shape. OK where the least
   // would fit.
-  Status Refuse(const Job& job, const Budget& budget, int64_t trace_bytes, FluxPipeline& pipeline,
-                std::vector<JobChange>* changes) const;
+  static Status Refuse(const Job& job, const Budget& budget, int64_t trace_bytes,
+                       FluxPipeline& pipeline, std::vector<JobChange>* changes);
   Result<JobResult> RunJob(const Job& job, const RunOptions& options);
 
   EngineOptions options_;
   std::unique_ptr<Tokenizers> tokenizers_;    // null: they are not kept
   mutable std::optional<DeviceRates> rates_;  // once they are known
+  std::string read_file_;                     // whose read rate rates_ has
   std::unique_ptr<Device> cpu_;               // what a simulated device computes on, else null
   std::unique_ptr<Device> device_;            // where jobs run
   std::unique_ptr<KeptMemory> kept_;          // null: nothing is kept
+  // Of the last job: the next one of its shapes compiles nothing. As large as while it ran.
+  std::optional<FluxPipeline> pipeline_;
 };
 
 }  // namespace ingot

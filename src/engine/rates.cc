@@ -66,22 +66,39 @@ std::optional<std::vector<double>> Find(const fs::path& folder, const std::strin
   return values;
 }
 
-std::optional<std::vector<double>> MeasureReads(Device& cpu, const File& file) {
-  constexpr int64_t kPieceBytes = 4 << 20, kMostBytes = 64 << 20;
-  constexpr double kMostSeconds = 0.15;
-  const Result<std::unique_ptr<Arena>> arena = cpu.Allocate(kPieceBytes);
-  const int64_t end = std::min(kMostBytes, static_cast<int64_t>(file.size_bytes()));
-  int64_t at = 0;
+// Seconds of reads of `piece_bytes`, every `stride` of the file, and how many bytes there were; few
+// where `most_s` are over sooner. None: the file cannot be read.
+struct TimedReads {
+  double seconds = 0, num_reads = 0, num_bytes = 0;
+};
+std::optional<TimedReads> TimeReads(const File& file, std::span<std::byte> pages,
+                                    int64_t piece_bytes, int64_t stride, int64_t most_bytes,
+                                    double most_s) {
+  const int64_t end = std::min(most_bytes, static_cast<int64_t>(file.size_bytes()));
+  TimedReads reads;
   const Stopwatch watch;
-  while (arena.ok() && at < end && watch.seconds() < kMostSeconds) {
-    const int64_t num_bytes = std::min(kPieceBytes, end - at);
-    const auto pages = (*arena)->bytes().first(
-        static_cast<size_t>(PagesBytes(static_cast<uint64_t>(at), num_bytes)));
-    if (!file.ReadPages(static_cast<uint64_t>(at), num_bytes, pages, {}).ok()) return std::nullopt;
-    at += num_bytes;
+  for (int64_t at = 0; at < end && reads.seconds < most_s; at += stride) {
+    const int64_t num_bytes = std::min(piece_bytes, end - at);
+    const auto size = static_cast<size_t>(PagesBytes(static_cast<uint64_t>(at), num_bytes));
+    if (!file.ReadPages(static_cast<uint64_t>(at), num_bytes, pages.first(size), {}).ok()) {
+      return std::nullopt;
+    }
+    ++reads.num_reads;
+    reads.num_bytes += static_cast<double>(num_bytes);
+    reads.seconds = watch.seconds();
   }
-  if (at == 0) return std::nullopt;
-  return std::vector{static_cast<double>(at) / watch.seconds()};
+  return reads.num_bytes > 0 ? std::optional(reads) : std::nullopt;
+}
+
+std::optional<std::vector<double>> MeasureReads(Device& cpu, const File& file) {
+  constexpr int64_t kPieceBytes = 4 << 20, kMostBytes = 64 << 20, kStride = 64 << 10;
+  const Result<std::unique_ptr<Arena>> arena = cpu.Allocate(kPieceBytes);
+  if (!arena.ok()) return std::nullopt;
+  const std::span<std::byte> pages = (*arena)->bytes();
+  const auto large = TimeReads(file, pages, kPieceBytes, kPieceBytes, kMostBytes, 0.15);
+  const auto small = TimeReads(file, pages, kPageBytes, kStride, 32 * kStride, 0.05);
+  if (!large || !small) return std::nullopt;
+  return std::vector{large->num_bytes / large->seconds, small->seconds / small->num_reads};
 }
 
 }  // namespace
@@ -105,15 +122,16 @@ std::optional<DeviceRates> FindRates(Device& cpu, size_t num_threads, const fs::
   const auto values = Find(folder, key, fields.size(), may_measure, measure);
   if (!values) return std::nullopt;
   for (size_t i = 0; i < fields.size(); ++i) *fields[i] = (*values)[i];
-  rates.read_bytes = kUnmeasuredReadRate;
+  rates.read_bytes = kUnmeasuredReads.bytes_per_s;
+  rates.read_s = kUnmeasuredReads.s;
   return rates;
 }
 
-double FindReadRate(Device& cpu, const File& file, const fs::path& folder, bool may_measure) {
+ReadRates FindReadRates(Device& cpu, const File& file, const fs::path& folder, bool may_measure) {
   const std::string identity = file.identity();  // begins with the device of the file system
   const std::string key = fmt::format("reads of {}", identity.substr(0, identity.find('-')));
-  const auto values = Find(folder, key, 1, may_measure, [&] { return MeasureReads(cpu, file); });
-  return values ? values->front() : kUnmeasuredReadRate;
+  const auto values = Find(folder, key, 2, may_measure, [&] { return MeasureReads(cpu, file); });
+  return values ? ReadRates{(*values)[0], (*values)[1]} : kUnmeasuredReads;
 }
 
 }  // namespace ingot

@@ -57,10 +57,11 @@ TEST_F(RatesTest, ReadsAreMeasuredOnceAFileSystem) {
   const auto file = File::Open(path);
   ASSERT_TRUE(file.ok());
   const fs::path folder = fs::path(name_) / "rates";
-  EXPECT_EQ(FindReadRate(*device_, **file, folder, false), kUnmeasuredReadRate);
-  const double measured = FindReadRate(*device_, **file, folder, true);
-  EXPECT_GT(measured, 0);
-  EXPECT_EQ(FindReadRate(*device_, **file, folder, false), measured);
+  EXPECT_EQ(FindReadRates(*device_, **file, folder, false), kUnmeasuredReads);
+  const ReadRates measured = FindReadRates(*device_, **file, folder, true);
+  EXPECT_GT(measured.bytes_per_s, 0);
+  EXPECT_GT(measured.s, 0);
+  EXPECT_EQ(FindReadRates(*device_, **file, folder, false), measured);
 }
 
 }  // namespace

@@ -29,6 +29,9 @@ namespace {
 
 constexpr int kNiceOfJobs = 5;
 
+// Files whose headers stay: of one job, as its plan counts them; of questions, of all the folder.
+constexpr size_t kFilesOfJob = 4, kFilesOfQuestions = 256;
+
 namespace fs = std::filesystem;
 
 // Calls `tell` from a thread of its own: soon after each step, and twice a second, so that a chart
@@ -103,11 +106,8 @@ class Worker {
     }
     INGOT_ASSIGN_OR_RETURN(Engine engine, Engine::Open(options));
     engine_.emplace(std::move(engine));
-    if (runs_jobs) {
-      engine_->MeasureRates();
-    } else {
-      files_ = std::make_unique<OpenModelFiles>();
-    }
+    files_ = OpenModelFiles(runs_jobs ? kFilesOfJob : kFilesOfQuestions);
+    if (runs_jobs) engine_->MeasureRates();
     return {};
   }
 
@@ -167,6 +167,7 @@ class Worker {
       ::malloc_trim(0);  // what a plan took
     } else if (type == "forget") {
       engine_->Forget();
+      files_ = OpenModelFiles(kFilesOfJob);
     } else if (type == "budget") {
       KeepWithin(NumberOf(task.message, "memory_bytes"));
     }
@@ -190,7 +191,7 @@ class Worker {
     const Json& message = task.message;
     INGOT_ASSIGN_OR_RETURN(const JobRequest request,
                            JobRequestFromJson(message["job"], models_dir_));
-    INGOT_ASSIGN_OR_RETURN(const Job job, ResolveJob(request));
+    INGOT_ASSIGN_OR_RETURN(const Job job, ResolveJob(request, &files_));
     BudgetFlags budget = BudgetOf(message);
     // After a death the budget is a wish: the smallest plan is taken where none is that small.
     if (const std::optional<int64_t> wish = NumberOf(message, "shrunk_bytes")) {
@@ -261,7 +262,7 @@ class Worker {
       INGOT_ASSIGN_OR_RETURN(
           const JobRequest request,
           JobRequestFromJson(argument.value("request", Json::object()), models_dir_));
-      INGOT_ASSIGN_OR_RETURN(const Job job, ResolveJob(request, files_.get()));
+      INGOT_ASSIGN_OR_RETURN(const Job job, ResolveJob(request, &files_));
       if (question == "resolve") return Json{{"job", ToJson(job)}};
       const BudgetFlags flags = BudgetOf(argument);
       INGOT_ASSIGN_OR_RETURN(const Budget budget, engine_->ReadBudget(flags));
@@ -313,8 +314,8 @@ class Worker {
   MessageStream stream_;
   fs::path models_dir_;
   std::optional<Engine> engine_;
-  std::unique_ptr<OpenModelFiles> files_;  // of questions: headers stay for the next
-  std::optional<FileSha256> hashing_;      // the file that is under way
+  OpenModelFiles files_{kFilesOfJob};
+  std::optional<FileSha256> hashing_;  // the file that is under way
 
   std::mutex mutex_;
   std::condition_variable has_task_;

@@ -91,13 +91,12 @@ std::string FileVersion(const std::filesystem::path& path) {
 }
 
 Result<ModelFile> OpenModelFiles::Open(const std::filesystem::path& path) {
-  constexpr size_t kMostFiles = 256;  // each a descriptor and its header
   const std::string version = FileVersion(path);
   const auto known = opened_.find(path);
   if (known != opened_.end() && known->second.version == version) return known->second.model;
   if (known != opened_.end()) opened_.erase(known);
   INGOT_ASSIGN_OR_RETURN(ModelFile model, OpenModelFile(path));
-  if (opened_.size() >= kMostFiles) opened_.clear();
+  if (opened_.size() >= most_files_) opened_.clear();
   opened_.emplace(path, Opened{version, model});
   return model;
 }

@@ -50,10 +50,13 @@ Result<ModelFile> OpenModelFile(const std::filesystem::path& path);
 // Device, inode, size and time of change of what is under the name now; empty: nothing is.
 std::string FileVersion(const std::filesystem::path& path);
 
-// Files that stay open from one question to the next, as long as they are what they were: device,
-// inode, size and time of change. Not thread-safe.
+// Files that stay open from one job or question to the next, as long as they are what they were:
+// device, inode, size and time of change. Not thread-safe.
 class OpenModelFiles {
  public:
+  // Never more than so many, each a descriptor and its header.
+  explicit OpenModelFiles(size_t most_files) : most_files_(most_files) {}
+
   // OpenModelFile; a file that is of no use is looked at anew each time.
   Result<ModelFile> Open(const std::filesystem::path& path);
 
@@ -62,6 +65,7 @@ class OpenModelFiles {
     std::string version;
     ModelFile model;
   };
+  size_t most_files_;
   std::map<std::filesystem::path, Opened> opened_;
 };
 

@@ -94,16 +94,6 @@ Result<T5Vocabulary> FindT5Vocabulary(const Component& t5, int64_t rows) {
   return builtin;
 }
 
-// Of the encoder and of all that may be beside it.
-std::string VersionOf(const Component& encoder) {
-  std::string version = encoder.tensors.file->file().identity();
-  for (const char* name : {"vocab.json", "merges.txt", "tokenizer.json", "spiece.model"}) {
-    version += ' ';
-    version += FileVersion(Beside(encoder, name));
-  }
-  return version;
-}
-
 // An id beyond the table would read past it.
 Status CheckFits(const Component& encoder, size_t num_tokens, int64_t rows) {
   if (static_cast<int64_t>(num_tokens) <= rows) return {};
@@ -133,11 +123,20 @@ Result<T5Tokenizer> LoadT5Tokenizer(const Component& t5) {
   return T5Tokenizer::Create(std::move(vocabulary));
 }
 
+std::string VocabularyVersion(const Component& encoder) {
+  std::string version = encoder.tensors.file->file().identity();
+  for (const char* name : {"vocab.json", "merges.txt", "tokenizer.json", "spiece.model"}) {
+    version += ' ';
+    version += FileVersion(Beside(encoder, name));
+  }
+  return version;
+}
+
 template <typename Tokenizer, typename Load>
 Result<std::shared_ptr<const Tokenizer>> Tokenizers::Get(Last<Tokenizer>& last,
                                                          const Component& encoder,
                                                          const Load& load) {
-  const std::string version = VersionOf(encoder);
+  const std::string version = VocabularyVersion(encoder);
   if (!last.tokenizer || last.version != version) {
     INGOT_ASSIGN_OR_RETURN(Tokenizer loaded, load(encoder));
     last = {version, std::make_shared<const Tokenizer>(std::move(loaded))};

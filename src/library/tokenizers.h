@@ -18,7 +18,10 @@ namespace ingot {
 Result<ClipTokenizer> LoadClipTokenizer(const Component& clip);
 Result<T5Tokenizer> LoadT5Tokenizer(const Component& t5);
 
-// The last of each, while the encoder's file and the vocabularies beside it are what they were.
+// Changes with the encoder's file and with the vocabularies beside it.
+std::string VocabularyVersion(const Component& encoder);
+
+// The last of each, while its VocabularyVersion is what it was.
 // 10 MiB and more for T5-XXL's. Not thread-safe.
 class Tokenizers {
  public:

@@ -14,8 +14,8 @@ namespace ingot {
 struct BudgetFlags {
   std::optional<int64_t> memory_bytes;  // --memory: the resident set of the process
   std::optional<int64_t> vram_bytes;    // --vram
-  // What others hold beside memory_bytes under the number that the user set (the server of a worker):
-  // counted where a larger number is named.
+  // What others hold beside memory_bytes under the number that the user set (the server of a
+  // worker): counted where a larger number is named.
   int64_t beside_bytes = 0;
   // Of Forge's API, in MB: a hint that bounds resident weights (ReservedForCompute).
   std::optional<int64_t> forge_inference_memory;
@@ -28,6 +28,7 @@ struct Budget {
   int64_t vram_bytes = 0;      // 0: the device computes in RAM
   int64_t beside_bytes = 0;    // BudgetFlags
   std::optional<int64_t> forge_inference_memory;
+  bool operator==(const Budget&) const = default;
 };
 
 // A flag is taken as it is; without one the tier is what the machine has free

@@ -44,6 +44,8 @@ struct DeviceRates {
   double calls = 0;            // of ops that do next to nothing
   double allocated_bytes = 0;  // of an arena
   double read_bytes = 0;       // from a file to where weights are used
+  double read_s = 0;           // of each read, beside those of its bytes
+  bool operator==(const DeviceRates&) const = default;
 };
 
 // All that the op does, one after the other.

@@ -259,7 +259,10 @@ Result<TransferPlan> PlanTransfers(const TransferRequest& request) {
 }
 
 TransferTimes PredictTransfers(const TransferPlan& plan, std::span<const WeightUse> uses,
-                               std::span<const double> step_s, double link_bytes_per_s) {
+                               std::span<const double> step_s, const LinkRates& link) {
+  const auto seconds_of = [&](const WeightUse& use) {
+    return static_cast<double>(use.file_bytes) / link.bytes_per_s + link.load_s;
+  };
   INGOT_CHECK(static_cast<int>(step_s.size()) == plan.num_steps &&
               uses.size() == plan.loads.size());
   const auto num_steps = static_cast<size_t>(plan.num_steps);
@@ -276,7 +279,7 @@ TransferTimes PredictTransfers(const TransferPlan& plan, std::span<const WeightU
       for (; next < static_cast<size_t>(plan.num_loads_before[step]); ++next) {
         const TransferPlan::Load& load = plan.loads[next];
         if (load.resident && run > 0) continue;
-        const double load_s = static_cast<double>(uses[next].file_bytes) / link_bytes_per_s;
+        const double load_s = seconds_of(uses[next]);
         const double may_start_s =
             load.resident ? 0.0 : ends[static_cast<size_t>(load.start_after + plan.num_steps)];
         reader_s = std::max(reader_s, may_start_s) + load_s;
@@ -308,9 +311,7 @@ TransferTimes PredictTransfers(const TransferPlan& plan, std::span<const WeightU
   times.seconds = now_s;
   double first_s = 0;
   for (const WeightUse& use : uses) {
-    if (use.first_step == uses.front().first_step) {
-      first_s += static_cast<double>(use.file_bytes) / link_bytes_per_s;
-    }
+    if (use.first_step == uses.front().first_step) first_s += seconds_of(use);
   }
   times.stall_free_s = std::max(compute_s, link_s) + first_s;
   return times;

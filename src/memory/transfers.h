@@ -72,12 +72,18 @@ Result<TransferPlan> PlanTransfers(const TransferRequest& request);
 struct TransferTimes {
   double seconds = 0;    // of all runs, the schedule followed exactly
   double stalled_s = 0;  // of them steps that wait for weights
-  // When nothing waits but the first step: max(compute, bytes / link) + the read of its weights.
+  // When nothing waits but the first step: max(compute, link) + the read of its weights.
   double stall_free_s = 0;
+};
+
+// What a load of so many bytes takes: bytes / bytes_per_s + load_s.
+struct LinkRates {
+  double bytes_per_s = 0;
+  double load_s = 0;
 };
 
 // step_s: seconds of each step when its weights are there.
 TransferTimes PredictTransfers(const TransferPlan& plan, std::span<const WeightUse> uses,
-                               std::span<const double> step_s, double link_bytes_per_s);
+                               std::span<const double> step_s, const LinkRates& link);
 
 }  // namespace ingot

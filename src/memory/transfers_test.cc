@@ -156,14 +156,14 @@ TEST(PredictTransfers, ADoubleBufferOverlapsReadsWithSteps) {
   const TransferPlan plan = Planned(run, 1, DoubleBufferedBytes(run.uses));
   for (double step : {0.5, 1.0, 2.0}) {
     const std::vector<double> step_s(40, step);
-    const TransferTimes times = PredictTransfers(plan, run.uses, step_s, 1 << 20);
+    const TransferTimes times = PredictTransfers(plan, run.uses, step_s, {1 << 20});
     EXPECT_NEAR(times.stall_free_s, 40 * std::max(step, 1.0) + 1, 1e-9);
     EXPECT_LE(times.seconds, times.stall_free_s + 1e-9);
     EXPECT_NEAR(times.stalled_s, times.seconds - 40 * step, 1e-9);
   }
   const TransferPlan single = Planned(run, 1, LeastBytes(run.uses));
   const std::vector<double> step_s(40, 1.0);
-  EXPECT_NEAR(PredictTransfers(single, run.uses, step_s, 1 << 20).seconds, 80, 1e-9);
+  EXPECT_NEAR(PredictTransfers(single, run.uses, step_s, {1 << 20}).seconds, 80, 1e-9);
 }
 
 TEST(PredictTransfers, AThousandRunsTakeWhatTheTenthTakesEach) {
@@ -177,7 +177,7 @@ TEST(PredictTransfers, AThousandRunsTakeWhatTheTenthTakesEach) {
     const int64_t least = LeastBytes(run.uses), all = AllResidentBytes(run.uses);
     const int64_t num_bytes = least + (all - least) * (i % 4) / 4;
     const auto predicted = [&](int64_t num_runs) {
-      return PredictTransfers(Planned(run, num_runs, num_bytes), run.uses, step_s, 1 << 17);
+      return PredictTransfers(Planned(run, num_runs, num_bytes), run.uses, step_s, {1 << 17});
     };
     const double each = (predicted(40).seconds - predicted(20).seconds) / 20;
     EXPECT_NEAR(predicted(1000).seconds, predicted(40).seconds + 960 * each, 1e-6 * 1000 * each);
@@ -189,7 +189,7 @@ TEST(PredictTransfers, ResidentsAreSpreadSoThatTheLinkNeverIdlesBehindAFullRing)
   const TransferPlan plan = Planned(run, 10, 22 << 20);  // half of it resident
   EXPECT_EQ(plan.resident_bytes, 20 << 20);
   const std::vector<double> step_s(40, 0.5);  // reads of a run 20 s, steps 20 s
-  const TransferTimes times = PredictTransfers(plan, run.uses, step_s, 1 << 20);
+  const TransferTimes times = PredictTransfers(plan, run.uses, step_s, {1 << 20});
   EXPECT_LE(times.seconds, 1.02 * times.stall_free_s);
 }
 

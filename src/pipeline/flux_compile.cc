@@ -54,17 +54,67 @@ std::vector<Program::Options> DecoderWays(int64_t largest_bytes) {
 }  // namespace
 
 Result<FluxPipeline> FluxPipeline::Prepare(const Job& job, const Device& device,
-                                           Tokenizers* tokenizers) {
+                                           Tokenizers* tokenizers,
+                                           std::optional<FluxPipeline> earlier) {
   FluxPipeline pipeline(job, device);
   INGOT_ASSIGN_OR_RETURN(pipeline.sigmas_, MakeSigmas(*job.scheduler, job.flow(), job.steps));
   INGOT_ASSIGN_OR_RETURN(pipeline.evaluations_, EvaluationSigmas(*job.sampler, pipeline.sigmas_));
   pipeline.has_vram_ = device.copy_engine() != nullptr;
-  Tokenizers own;
-  INGOT_RETURN_IF_ERROR(pipeline.Tokenize(tokenizers != nullptr ? *tokenizers : own));
-  own = {};
-  INGOT_RETURN_IF_ERROR(pipeline.CompileEncoders());
-  INGOT_RETURN_IF_ERROR(pipeline.CompilePictures());
+  pipeline.prompts_key_ = pipeline.PromptsKey();
+  if (earlier && earlier->prompts_key_ == pipeline.prompts_key_) {
+    pipeline.prompts_ = earlier->prompts_;
+  } else {
+    INGOT_RETURN_IF_ERROR(pipeline.Tokenize(tokenizers));
+  }
+  if (earlier) pipeline.TakeNetworks(*earlier);
+  earlier.reset();
+  if (!pipeline.clip_) INGOT_RETURN_IF_ERROR(pipeline.CompileEncoders());
+  if (!pipeline.flux_) INGOT_RETURN_IF_ERROR(pipeline.CompilePictures());
   return pipeline;
+}
+
+std::string FluxPipeline::PromptsKey() const {
+  return fmt::format("{}\n{}\n{} {}\n{}:{}{}", VocabularyVersion(job_.models.clip),
+                     VocabularyVersion(job_.models.t5), job_.min_text_tokens, job_.cfg_scale != 1.0,
+                     job_.prompt.size(), job_.prompt, job_.negative_prompt);
+}
+
+std::string FluxPipeline::EncodersKey() const {
+  return fmt::format("{} {} {} {} {}", job_.models.clip.tensors.file->file().identity(),
+                     job_.models.t5.tensors.file->file().identity(), Name(job_.precision),
+                     prompts_.size(), prompts_[0].t5.ids.size());
+}
+
+std::string FluxPipeline::PicturesKey() const {
+  return fmt::format("{} {} {} {} {} {}x{}x{} {}", job_.models.flux.tensors.file->file().identity(),
+                     job_.models.vae.tensors.file->file().identity(), Name(job_.precision),
+                     prompts_.size(), prompts_[0].t5.ids.size(), job_.batch, job_.width,
+                     job_.height, evaluations_.size());
+}
+
+void FluxPipeline::TakeNetworks(FluxPipeline& earlier) {
+  const bool takes_encoders = EncodersKey() == earlier.EncodersKey();
+  if (takes_encoders) {
+    clip_ = std::move(earlier.clip_);
+    t5_ = std::move(earlier.t5_);
+  }
+  if (PicturesKey() != earlier.PicturesKey() || !earlier.flux_->CanFitAgain() ||
+      !earlier.vae_->CanFitAgain()) {
+    return;
+  }
+  latent_shape_ = earlier.latent_shape_;
+  group_rows_ = earlier.group_rows_;
+  crossings_ = std::move(earlier.crossings_);
+  hoist_ = std::move(earlier.hoist_);
+  flux_ = std::move(earlier.flux_);
+  vae_ = std::move(earlier.vae_);
+  if (!takes_encoders || job_.sampler != earlier.job_.sampler || job_.steps != earlier.job_.steps) {
+    return;
+  }
+  has_plan_ = earlier.has_plan_;
+  budget_ = std::move(earlier.budget_);
+  rates_ = earlier.rates_;
+  plan_ = std::move(earlier.plan_);
 }
 
 Status FluxPipeline::Reshape(int width, int height, int batch) {
@@ -75,9 +125,11 @@ Status FluxPipeline::Reshape(int width, int height, int batch) {
 }
 
 // With CFG both rows have one length, the longer one's: one graph serves both.
-Status FluxPipeline::Tokenize(Tokenizers& tokenizers) {
-  INGOT_ASSIGN_OR_RETURN(const auto clip, tokenizers.Clip(job_.models.clip));
-  INGOT_ASSIGN_OR_RETURN(const auto t5, tokenizers.T5(job_.models.t5));
+Status FluxPipeline::Tokenize(Tokenizers* tokenizers) {
+  Tokenizers own;
+  if (tokenizers == nullptr) tokenizers = &own;
+  INGOT_ASSIGN_OR_RETURN(const auto clip, tokenizers->Clip(job_.models.clip));
+  INGOT_ASSIGN_OR_RETURN(const auto t5, tokenizers->T5(job_.models.t5));
   std::vector<std::string> texts = {job_.prompt};
   if (job_.cfg_scale != 1.0) texts.push_back(job_.negative_prompt);
   const int64_t t5_rows = job_.models.t5.As<t5::T5Config>().vocab_size;

@@ -88,6 +88,8 @@ FluxPipeline::Least FluxPipeline::FindLeast() {
 // The rows of all evaluations at once, if they fit; else groups of half as many, and again: the
 // modulation is read once a group.
 Status FluxPipeline::FitTo(const Budget& budget, const std::optional<DeviceRates>& rates) {
+  if (has_plan_ && budget == budget_ && rates == rates_) return {};
+  has_plan_ = false;
   budget_ = budget;
   rates_ = rates;
   Status status;
@@ -98,7 +100,8 @@ Status FluxPipeline::FitTo(const Budget& budget, const std::optional<DeviceRates
   }
   INGOT_RETURN_IF_ERROR(status);
   INGOT_RETURN_IF_ERROR(KeepWeights());
-  MakePlan();
+  MakePlan(rates ? &*rates : nullptr);
+  has_plan_ = true;
   return {};
 }
 
@@ -108,7 +111,7 @@ Status FluxPipeline::FitTo(const Budget& budget, const std::optional<DeviceRates
 Status FluxPipeline::KeepWeights() {
   const Carried carry = carried();
   INGOT_RETURN_IF_ERROR(vae_->KeepWeights(Room(carry.decode)));
-  MakePlan();
+  MakePlan(nullptr);
   const int64_t hoist_beside = num_groups() > 1 ? hoist_->least_bytes() : 0;
   const int64_t peak =
       has_vram_ ? plan_.peak_vram_bytes() : plan_.peak_ram_bytes() - fixed_bytes() - carry.sampling;
@@ -147,9 +150,8 @@ Status FluxPipeline::FitPhases() {
   return OutOfBudget("expected at least {} bytes of RAM, found {}", least, budget_.ram_bytes);
 }
 
-void FluxPipeline::MakePlan() {
+void FluxPipeline::MakePlan(const DeviceRates* rates) {
   for (Phase* phase : {&*clip_, &*t5_, &*hoist_, &*flux_, &*vae_}) phase->Settle();
-  const DeviceRates* rates = rates_ ? &*rates_ : nullptr;
   plan_ = {.phases = {clip_->Plan(rates), t5_->Plan(rates), hoist_->Plan(rates), flux_->Plan(rates),
                       vae_->Plan(rates)},
            .fixed_bytes = fixed_bytes(),

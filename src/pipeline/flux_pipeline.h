@@ -49,9 +49,12 @@ class FluxPipeline {
  public:
   // Tokenizes the prompts and compiles every network: each fault of a header,
   // a shape or a prompt is found here, before any tensor is read. `device` outlives this.
-  // The tokenizers are of `tokenizers` where they are given, and go with this call otherwise.
+  // The tokenizers are of `tokenizers` where they are given, and go with this call otherwise. What
+  // `earlier`, of the same device, has tokenized and compiled is taken over where this job's would
+  // be the same; the rest of it goes before anything is compiled.
   static Result<FluxPipeline> Prepare(const Job& job, const Device& device,
-                                      Tokenizers* tokenizers = nullptr);
+                                      Tokenizers* tokenizers = nullptr,
+                                      std::optional<FluxPipeline> earlier = std::nullopt);
 
   // The same job at another size or with other pictures, to be prepared in less time; not after
   // FitTo has made a plan.
@@ -88,7 +91,13 @@ class FluxPipeline {
   };
 
   FluxPipeline(const Job& job, const Device& device) : job_(job), device_(&device) {}
-  Status Tokenize(Tokenizers& tokenizers);
+  Status Tokenize(Tokenizers* tokenizers);
+  // Name all that tokens and compiled networks depend on.
+  std::string PromptsKey() const;
+  std::string EncodersKey() const;
+  std::string PicturesKey() const;
+  // And the plan, where it is that of this job.
+  void TakeNetworks(FluxPipeline& earlier);
   Status CompileEncoders();
   // What depends on the size.
   Status CompilePictures();
@@ -100,7 +109,7 @@ class FluxPipeline {
   // Of a phase that carries `carried`, for all that stands where it computes.
   Phase::Room Room(int64_t carried) const;
   Status KeepWeights();
-  void MakePlan();
+  void MakePlan(const DeviceRates* rates);  // null: without seconds
   int64_t num_groups() const;
   int64_t fixed_bytes() const;  // of the process itself
   Least LeastOfGroups();        // with groups of group_rows_
@@ -138,11 +147,14 @@ class FluxPipeline {
   std::vector<float> evaluations_;  // sigma of every call of the transformer, in order
   int64_t group_rows_ = 0;          // evaluations that one run of hoist_ computes
   LatentShape latent_shape_{};
+  std::string prompts_key_;
   std::vector<PromptTokens> prompts_;  // the prompt; with CFG also the negative one
   std::optional<Phase> clip_, t5_, hoist_, flux_, vae_;
   std::vector<Hoisted::Crossing> crossings_;  // from hoist_ to flux_
   bool has_vram_ = false;
-  Budget budget_;  // of the plan
+  // Of the plan, if there is one.
+  bool has_plan_ = false;
+  Budget budget_;
   std::optional<DeviceRates> rates_;
   Plan plan_;
 };

@@ -22,10 +22,9 @@ Phase::Phase(std::string name, Program first, std::vector<Program::Options> slow
 }
 
 bool Phase::CompileNext() {
-  if (slower_.empty()) return false;
+  if (ways_.size() > slower_.size()) return false;
   Result<Program> way =
-      Program::Compile(ways_[0].graph(), ways_[0].tensors(), *device_, slower_.front());
-  slower_.erase(slower_.begin());
+      Program::Compile(ways_[0].graph(), ways_[0].tensors(), *device_, slower_[ways_.size() - 1]);
   INGOT_CHECK(way.ok());  // the same weights and ops as in the first
   ways_.push_back(*std::move(way));
   return true;
@@ -78,8 +77,10 @@ void Phase::Settle() {
   std::vector<Program> chosen;
   chosen.push_back(std::move(ways_[way_]));
   ways_ = std::move(chosen);
+  if (way_ == 0) return;
   slower_.clear();
   way_ = 0;
+  is_cut_ = true;
 }
 
 }  // namespace ingot

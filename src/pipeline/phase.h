@@ -41,6 +41,9 @@ class Phase {
   // Forgets the other ways: their graphs take memory too.
   void Settle();
 
+  // Whether all ways can still be had: a slower one that has settled is cut for good.
+  bool CanFitAgain() const { return !is_cut_; }
+
   // In RAM, whatever the way, on a device with memory of its own.
   int64_t host_bytes() const { return ways_.front().host_bytes(); }
 
@@ -53,10 +56,11 @@ class Phase {
 
   std::string name_;
   std::vector<Program> ways_;             // so far
-  std::vector<Program::Options> slower_;  // not yet compiled
+  std::vector<Program::Options> slower_;  // after the first; the rest is not yet compiled
   const Device* device_;
   int64_t num_runs_;
   size_t way_ = 0;
+  bool is_cut_ = false;
 };
 
 }  // namespace ingot

@@ -447,7 +447,8 @@ PhasePlan Program::Plan(std::string phase_name, const DeviceRates* rates) const 
   if (rates == nullptr) return plan;
   std::vector<double> step_s;
   for (const Step& step : steps_) step_s.push_back(StepSeconds(step, *rates));
-  const TransferTimes times = PredictTransfers(transfers_, weight_uses_, step_s, rates->read_bytes);
+  const TransferTimes times =
+      PredictTransfers(transfers_, weight_uses_, step_s, {rates->read_bytes, rates->read_s});
   const auto allocated = static_cast<double>(arena_bytes() + transfers_.resident_bytes);
   plan.predicted_s = allocated / rates->allocated_bytes + times.seconds;
   return plan;

@@ -148,9 +148,11 @@ std::string Describe(const GridJob& grid, const fs::path& models_dir,
   const int64_t least = Must(FluxPipeline::Prepare(job, device)).FindLeast().ram_bytes;
   std::string text = fmt::format("{} {}x{}, steps {}, batch {}: least {}\n", grid.model, grid.width,
                                  grid.height, grid.steps, grid.batch, least);
+  std::optional<FluxPipeline> last;  // of another budget: what it has compiled changes no plan
   for (const int64_t budget : budgets) {
     text += fmt::format("  in {}: ", FormatByteSize(budget));
-    FluxPipeline pipeline = Must(FluxPipeline::Prepare(job, device));
+    last = Must(FluxPipeline::Prepare(job, device, nullptr, std::exchange(last, std::nullopt)));
+    FluxPipeline& pipeline = *last;
     const Status status = pipeline.FitTo(Budget{.ram_bytes = budget}, FixedRates());
     EXPECT_EQ(status.ok(), budget >= least) << text << status.message();
     if (!status.ok()) {
@@ -227,6 +229,58 @@ std::optional<std::unique_ptr<Device>> OpenDeviceIfThere(const std::string& targ
       OpenCpuDevice({.num_threads = 2, .kernels = CpuKernels::kFast, .target = target});
   if (!device.ok()) return std::nullopt;
   return *std::move(device);
+}
+
+// Plans as text, so that a difference is seen.
+std::string TextOf(const Plan& plan) {
+  std::string text = fmt::format("{} {}\n", plan.fixed_bytes, plan.num_steps);
+  for (const PhasePlan& phase : plan.phases) {
+    text += fmt::format("{} {} {} {} {} {} {} {} {:.6f}\n", phase.name, phase.arena_bytes,
+                        phase.resident_bytes, phase.ring_bytes, phase.carried_bytes,
+                        phase.streamed_bytes, phase.num_parts, phase.num_runs,
+                        phase.predicted_s.value_or(-1));
+  }
+  return text;
+}
+
+TEST(PlansGolden, WhatAnEarlierJobHasCompiledChangesNoPlan) {
+  const std::unique_ptr<Device> device = OpenDevice("AVX2");
+  JobRequest request = {.prompt = "a red house",
+                        .models = {.models_dir = kDemoModels, .model = "ingot-demo"},
+                        .width = 128,
+                        .height = 128,
+                        .steps = 4,
+                        .seed = 1};
+  std::optional<FluxPipeline> last;
+  const auto check = [&](const char* change, int64_t budget, std::optional<DeviceRates> rates) {
+    const Job job = Must(ResolveJob(request));
+    FluxPipeline fresh = Must(FluxPipeline::Prepare(job, *device));
+    last = Must(FluxPipeline::Prepare(job, *device, nullptr, std::exchange(last, std::nullopt)));
+    ASSERT_TRUE(fresh.FitTo(Budget{.ram_bytes = budget}, rates).ok()) << change;
+    ASSERT_TRUE(last->FitTo(Budget{.ram_bytes = budget}, rates).ok()) << change;
+    EXPECT_EQ(TextOf(last->plan()), TextOf(fresh.plan())) << change;
+  };
+  check("first", 64 * kMiB, FixedRates());
+  check("equal", 64 * kMiB, FixedRates());
+  request.seed = 2;
+  check("another seed", 64 * kMiB, FixedRates());
+  request.prompt = "two blue houses beside a tree";
+  check("another prompt", 64 * kMiB, FixedRates());
+  check("no rates", 64 * kMiB, std::nullopt);
+  check("less memory", 22 * kMiB, std::nullopt);
+  check("more memory", 512 * kMiB, FixedRates());
+  request.sampler = "DPM++ 2M SDE";
+  check("a sampler with more buffers", 512 * kMiB, FixedRates());
+  request.steps = 20;
+  check("more steps", 24 * kMiB, FixedRates());
+  request.cfg_scale = 4;
+  check("two prompts", 64 * kMiB, FixedRates());
+  request.width = 256;
+  check("another size", 64 * kMiB, FixedRates());
+  request.batch = 3;
+  check("a batch", 64 * kMiB, FixedRates());
+  request.models.model = "ingot-demo-Q4_0";
+  check("another model", 64 * kMiB, FixedRates());
 }
 
 TEST(PlansGolden, RatesChangeNoByte) {
