@@ -54,6 +54,7 @@ function(ingot_test name)
   # Of a test the compile is what takes time: a third less than with -O3. GCC 12 then sees frees of
   # what a Result does not hold.
   target_compile_options(${name} PRIVATE -O1 -Wno-free-nonheap-object)
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)  # support/
   target_compile_definitions(${name} PRIVATE INGOT_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   add_test(NAME ${name} COMMAND ${name} ${arg_ARGS} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   set_tests_properties(${name} PROPERTIES LABELS "${arg_LABEL}" TIMEOUT 600)

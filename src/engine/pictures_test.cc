@@ -1,21 +1,12 @@
 #include "engine/pictures.h"
 
 #include <gtest/gtest.h>
-#include <zlib.h>
 
 #include "engine/png_info.h"
+#include "support/deflate.h"
 
 namespace ingot {
 namespace {
-
-std::string Deflate(const std::string& text) {
-  std::string packed(::compressBound(text.size()), '\0');
-  uLongf size = packed.size();
-  ::compress(reinterpret_cast<Bytef*>(packed.data()), &size,
-             reinterpret_cast<const Bytef*>(text.data()), text.size());
-  packed.resize(size);
-  return packed;
-}
 
 std::string Encode(const PngPicture& picture) {
   const auto bytes = *EncodePng(picture);

@@ -37,8 +37,9 @@ Json DefaultsJson(const Component& diffusion) {
 }
 
 Json SetOf(const std::filesystem::path& models_dir, const LibraryEntry& entry,
-           const Component& diffusion) {
-  const Result<ModelSet> set = ResolveModels({.models_dir = models_dir, .diffusion = entry.path});
+           const Component& diffusion, OpenModelFiles& files) {
+  const Result<ModelSet> set =
+      ResolveModels({.models_dir = models_dir, .diffusion = entry.path}, &files);
   Json json = {{"diffusion", entry.path.string()},
                {"clip", nullptr},
                {"t5", nullptr},
@@ -91,8 +92,8 @@ Json Inspection(const ModelFile& model) {
           {"tensors", tensors}};
 }
 
-Result<Json> ListModels(const std::filesystem::path& models_dir) {
-  INGOT_ASSIGN_OR_RETURN(const std::vector<LibraryEntry> entries, ScanModels(models_dir));
+Result<Json> ListModels(const std::filesystem::path& models_dir, OpenModelFiles& files) {
+  INGOT_ASSIGN_OR_RETURN(const std::vector<LibraryEntry> entries, ScanModels(models_dir, &files));
   Json models = Json::array(), sets = Json::array();
   for (const LibraryEntry& entry : entries) {
     const bool ok = entry.model.ok();
@@ -104,7 +105,7 @@ Result<Json> ListModels(const std::filesystem::path& models_dir) {
                       {"components", ok ? Components(*entry.model) : Json::array()},
                       {"error", ok ? Json(nullptr) : Json(entry.model.status().message())}});
     const Component* diffusion = ok ? FindDiffusion(*entry.model) : nullptr;
-    if (diffusion != nullptr) sets.push_back(SetOf(models_dir, entry, *diffusion));
+    if (diffusion != nullptr) sets.push_back(SetOf(models_dir, entry, *diffusion, files));
   }
   return Json{{"models_dir", models_dir.string()}, {"models", models}, {"sets", sets}};
 }

@@ -20,9 +20,9 @@ Json Components(const ModelFile& model);
 
 // {"models_dir","models":[{"path","num_bytes","sha256","components":[…],"error"}],
 //  "sets":[{"diffusion","clip","t5","vae","missing","defaults"}]}: a set for each file with a
-// diffusion model; "missing" says what lacks, or is null; "defaults" has keys of a job. Headers
-// only.
-Result<Json> ListModels(const std::filesystem::path& models_dir);
+// diffusion model; "missing" says all that lacks, or is null; "defaults" has keys of a job. Headers
+// only, of `files` where they are open.
+Result<Json> ListModels(const std::filesystem::path& models_dir, OpenModelFiles& files);
 
 // What the fields of a job may be, whatever the model:
 // {"samplers","schedulers","rngs","precisions", "limits"}.

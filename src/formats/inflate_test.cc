@@ -1,19 +1,11 @@
 #include "formats/inflate.h"
 
 #include <gtest/gtest.h>
-#include <zlib.h>
+
+#include "support/deflate.h"
 
 namespace ingot {
 namespace {
-
-std::string Deflate(const std::string& text) {
-  std::string packed(::compressBound(text.size()), '\0');
-  uLongf size = packed.size();
-  ::compress(reinterpret_cast<Bytef*>(packed.data()), &size,
-             reinterpret_cast<const Bytef*>(text.data()), text.size());
-  packed.resize(size);
-  return packed;
-}
 
 TEST(Inflate, GivesWhatWasPackedUpToItsBound) {
   const std::string text(100000, 'a');

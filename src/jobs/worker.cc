@@ -276,7 +276,7 @@ class Worker {
       if (!plan.ok()) answer["refusal"] = ToJson(plan.status(), changes);
       return answer;
     }
-    if (question == "models") return ListModels(models_dir_);
+    if (question == "models") return ListModels(models_dir_, files_);
     if (question == "inspect") {
       INGOT_ASSIGN_OR_RETURN(const ModelFile model, OpenModelFile(TextOf(argument, "path")));
       return Inspection(model);

@@ -194,10 +194,17 @@ Result<ModelSet> ResolveModels(const ModelRequest& request, OpenModelFiles* file
   const auto find = [&](ComponentKind kind, const std::optional<fs::path>& given) {
     return FindPart(kind, given, request, flux, candidates);
   };
-  INGOT_ASSIGN_OR_RETURN(Component clip, find(ComponentKind::kClip, request.clip));
-  INGOT_ASSIGN_OR_RETURN(Component t5, find(ComponentKind::kT5, request.t5));
-  INGOT_ASSIGN_OR_RETURN(Component vae, find(ComponentKind::kVae, request.vae));
-  return ModelSet{std::move(flux), std::move(clip), std::move(t5), std::move(vae)};
+  Result<Component> clip = find(ComponentKind::kClip, request.clip);
+  Result<Component> t5 = find(ComponentKind::kT5, request.t5);
+  Result<Component> vae = find(ComponentKind::kVae, request.vae);
+  std::vector<std::string> lacking;
+  for (const Result<Component>* part : {&clip, &t5, &vae}) {
+    if (part->ok()) continue;
+    if (part->status().code() != StatusCode::kNotFound) return part->status();
+    lacking.push_back(part->status().message());
+  }
+  if (!lacking.empty()) return NotFound("{}", fmt::join(lacking, "; "));
+  return ModelSet{std::move(flux), *std::move(clip), *std::move(t5), *std::move(vae)};
 }
 
 }  // namespace ingot

@@ -37,7 +37,7 @@ struct ModelSet {
 
 // Explicit files first; else the diffusion file of that name, or the first by
 // name; else components of its own file, then the first of each kind in the
-// folder whose width fits. kNotFound names the missing component, what it must
+// folder whose width fits. kNotFound names each missing component, what it must
 // fit, and the files that were looked at.
 Result<ModelSet> ResolveModels(const ModelRequest& request, OpenModelFiles* files = nullptr);
 

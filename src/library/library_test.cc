@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "library/component.h"
+#include "library/library.h"
 #include "library/tokenizers.h"
 
 namespace ingot {
@@ -80,6 +81,17 @@ TEST_F(LibraryTest, TokenizersStayUntilAVocabularyChanges) {
   EXPECT_EQ(*tokenizers.T5(t5()), pieces) << "its own vocabulary is what it was";
   std::ofstream(Path("ingot-demo-t5/spiece.model")) << "no vocabulary";
   EXPECT_FALSE(tokenizers.T5(t5()).ok());
+}
+
+TEST_F(LibraryTest, AllPartsThatLackAreNamedAtOnce) {
+  const fs::path diffusion = INGOT_SOURCE_DIR "/demo/models/Stable-diffusion/ingot-demo.gguf";
+  fs::remove(Path(kT5));
+  const Result<ModelSet> set = ResolveModels({.models_dir = folder_, .diffusion = diffusion});
+  ASSERT_EQ(set.status().code(), StatusCode::kNotFound);
+  const std::string& message = set.status().message();
+  EXPECT_NE(message.find("expected a T5 text encoder"), std::string::npos) << message;
+  EXPECT_NE(message.find("expected a VAE"), std::string::npos) << message;
+  EXPECT_EQ(message.find("expected a CLIP-L"), std::string::npos) << message;
 }
 
 }  // namespace

@@ -9,18 +9,15 @@ gives a picture, whatever `forge_inference_memory` says, and every door has one 
 Server and workers run in a cgroup of --memory (1.5GiB), without swap, and are told nothing of it.
 """
 
-import argparse
 import json
-import os
 import pathlib
 import subprocess
-import sys
 import tempfile
 import time
 import unittest
 
 from cgroup import MIB, MemoryCgroup, NoCgroup
-from ingot import MODELS, PROMPT, binary, main
+from ingot import MODELS, PROMPT, binary, main_or_by_hand
 from memory_wall import parse_bytes
 from server import Server
 
@@ -95,21 +92,12 @@ def by_hand(args):
     return 0 if lives and one_plan and run.num_killed == 0 else 1
 
 
-if __name__ == "__main__":
-    if "--models" not in sys.argv:
-        main()
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("ingot", type=pathlib.Path)
-    parser.add_argument("--models", required=True, type=pathlib.Path)
+def add_arguments(parser):
     parser.add_argument("--model", default="flux1-schnell-Q4_0")
     parser.add_argument("--memory", default="1.5GiB")
     parser.add_argument("--size", default="512x512")
     parser.add_argument("--steps", type=int, default=1)
-    arguments = parser.parse_args()
-    os.environ["INGOT"] = str(arguments.ingot)
-    arguments.models = arguments.models.resolve()
-    try:
-        sys.exit(by_hand(arguments))
-    except NoCgroup as no_cgroup:
-        sys.exit(f"skipped: {no_cgroup}")
+
+
+if __name__ == "__main__":
+    main_or_by_hand(__doc__, by_hand, add_arguments)

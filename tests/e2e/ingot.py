@@ -1,5 +1,6 @@
 """The binary under test: runs it with the demo models, and reads the PNG files it writes."""
 
+import argparse
 import json
 import os
 import pathlib
@@ -9,6 +10,8 @@ import sys
 import tempfile
 import unittest
 import zlib
+
+from cgroup import NoCgroup
 
 MODELS = pathlib.Path(__file__).resolve().parents[2] / "demo" / "models"
 FILES = {
@@ -38,6 +41,25 @@ def main(*arguments, module="__main__"):
     if not result.wasSuccessful():
         sys.exit(1)
     sys.exit(77 if result.testsRun == len(result.skipped) else 0)
+
+
+def main_or_by_hand(doc, by_hand, add_arguments):
+    """The tests; with --models DIR, on models that no test has, `by_hand` of its arguments, which
+    gives the exit code."""
+    if "--models" not in sys.argv:
+        main()
+    parser = argparse.ArgumentParser(description=doc,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ingot", type=pathlib.Path)
+    parser.add_argument("--models", required=True, type=pathlib.Path)
+    add_arguments(parser)
+    arguments = parser.parse_args()
+    os.environ["INGOT"] = str(arguments.ingot)
+    arguments.models = arguments.models.resolve()
+    try:
+        sys.exit(by_hand(arguments))
+    except NoCgroup as no_cgroup:
+        sys.exit(f"skipped: {no_cgroup}")
 
 
 class IngotTest(unittest.TestCase):

@@ -7,9 +7,7 @@
       and, for both, the smallest budget that Ingot plans
 """
 
-import argparse
 import json
-import os
 import pathlib
 import re
 import signal
@@ -20,7 +18,7 @@ import time
 import unittest
 
 from cgroup import MIB, MemoryCgroup, NoCgroup
-from ingot import MODELS, PROMPT, binary, main
+from ingot import MODELS, PROMPT, binary, main_or_by_hand
 
 UNITS = {"KiB": 1 << 10, "MiB": MIB, "GiB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9, "B": 1}
 
@@ -127,20 +125,11 @@ def by_hand(args):
     return 0 if all_live else 1
 
 
-if __name__ == "__main__":
-    if "--models" not in sys.argv:
-        main()
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("ingot", type=pathlib.Path)
-    parser.add_argument("--models", required=True, type=pathlib.Path)
+def add_arguments(parser):
     parser.add_argument("--model", help="one diffusion model; without it every one of the folder")
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--case", action="append", help="WxH@SIZE, or WxH@least")
-    arguments = parser.parse_args()
-    os.environ["INGOT"] = str(arguments.ingot)
-    arguments.models = arguments.models.resolve()
-    try:
-        sys.exit(by_hand(arguments))
-    except NoCgroup as no_cgroup:
-        sys.exit(f"skipped: {no_cgroup}")
+
+
+if __name__ == "__main__":
+    main_or_by_hand(__doc__, by_hand, add_arguments)

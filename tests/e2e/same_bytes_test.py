@@ -10,7 +10,6 @@ Nothing that `ingot run` prints says which level ran. What is checked is that IN
 obeyed: a name it does not know ends in 2, and a level above this machine's is skipped by name.
 """
 
-import argparse
 import itertools
 import json
 import os
@@ -20,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 
-from ingot import MODELS, PROMPT, IngotTest, main
+from ingot import MODELS, PROMPT, IngotTest, main_or_by_hand
 
 THREADS = (1, 2, 3)
 LEVELS = ("AVX2", "AVX3", "AVX3_DL")
@@ -171,15 +170,12 @@ def by_hand(args):
     return 0 if len(shas) == 1 else 1
 
 
-if __name__ == "__main__":
-    if "--models" not in sys.argv:
-        main()
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("ingot")
-    parser.add_argument("--models", required=True, type=pathlib.Path)
+def add_arguments(parser):
     parser.add_argument("--model", required=True)
     parser.add_argument("--size", default="512x512")
     parser.add_argument("--steps", type=int, default=1)
     parser.add_argument("--runs", type=int, default=12)
-    sys.exit(by_hand(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main_or_by_hand(__doc__, by_hand, add_arguments)

@@ -10,10 +10,12 @@ const kParts = [["clip", "CLIP"], ["t5", "T5"], ["vae", "VAE"]];
 const nameOf = (path) => path.split("/").pop();
 const sizeOf = (file) => file.num_bytes ?? file.components.reduce((sum, part) => sum + part.num_bytes, 0);
 
-// Of "DIR: expected A for FILE (usually B), found C" what the row does not say already.
+// Of "DIR: expected A for FILE (usually B), found C", one a part, what the row does not say already.
 function lack(message) {
-  const parts = /expected (an? .*?) for .*? \(usually (.*?)\), found (.*)$/.exec(message);
-  return parts ? `Lacks ${parts[1]}: usually ${parts[2]}; found ${parts[3]}.` : message;
+  return message.split("; ").map((part) => {
+    const parts = /expected (an? .*?) for .*? \(usually (.*?)\), found (.*)$/.exec(part);
+    return parts ? `Lacks ${parts[1]}: usually ${parts[2]}; found ${parts[3]}.` : part;
+  }).join(" ");
 }
 
 function setRow(set, filesByPath, below) {
