@@ -88,7 +88,7 @@ TEST_F(LibraryTest, AllPartsThatLackAreNamedAtOnce) {
   fs::remove(Path(kT5));
   const Result<ModelSet> set = ResolveModels({.models_dir = folder_, .diffusion = diffusion});
   ASSERT_EQ(set.status().code(), StatusCode::kNotFound);
-  const std::string& message = set.status().message();
+  const std::string message = set.status().message();
   EXPECT_NE(message.find("expected a T5 text encoder"), std::string::npos) << message;
   EXPECT_NE(message.find("expected a VAE"), std::string::npos) << message;
   EXPECT_EQ(message.find("expected a CLIP-L"), std::string::npos) << message;
