@@ -63,7 +63,7 @@ Json Components(const ModelFile& model) {
   for (const Component& component : model.components) {
     components.push_back({{"component", Describe(component.kind)},
                           {"summary", component.Summary()},
-                          {"num_tensors", component.tensors.by_name.size()},
+                          {"num_tensors", component.tensors.by_name->size()},
                           {"num_bytes", component.tensors.num_bytes()}});
   }
   return components;

@@ -13,12 +13,15 @@
 
 namespace ingot {
 
-// Keeps its file open; entries point into it.
+// Keeps its file open; entries point into it. Copies share all they have: the names of FLUX.1 are
+// 780, and every job, plan and program holds them.
 struct ComponentTensors {
+  using ByName = std::map<std::string, const TensorEntry*, std::less<>>;
   std::shared_ptr<const TensorFile> file;
-  std::map<std::string, const TensorEntry*, std::less<>> by_name;
+  std::shared_ptr<const ByName> by_name;
 
   const std::string& path() const { return file->path(); }
+  const TensorEntry* Find(std::string_view name) const;  // null: there is none
   // What a network may know: names, types and shapes.
   TensorTable Table() const;
   int64_t num_bytes() const;

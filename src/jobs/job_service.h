@@ -122,15 +122,15 @@ class JobService {
   static Result<std::unique_ptr<JobService>> Open(JobServiceOptions options);
   virtual ~JobService() = default;
 
-  // Answers of the planning worker, also during a step: 20 ms for a plan of the demo
-  // model, 0.3 s for one of FLUX.1, ten times that for its refusal; an argument is an
-  // object, and so is the answer:
-  //   "resolve" {"request"}               -> {"job"}
+  // Answers of the planning worker, also during a step: 3 ms for a plan of the demo model, 25 ms
+  // for one of FLUX.1, 0.2 s for the first of it, 0.5 s for its refusal; an argument is an object,
+  // and so is the answer:
+  //   "resolve" {"request"} -> {"job"}
   //   "plan"    {"request","memory_bytes"?,"forge_inference_memory"?} -> {"job","plan","budget"}
-  //   "models"  {}                        ->
-  //   {"models":[{"path","sha256","components":[…],"error"}],"sets"…} "inspect" {"path"} -> as
-  //   `ingot inspect --json` "tokens"  {"prompt","model"?}       -> {"clip","t5"}
-  //   "hash"    {"path"}                  -> {"sha256"}: null until all of it was read
+  //   "models"  {} -> {"models":[{"path","sha256","components":[…],"error"}],"sets"…}
+  //   "inspect" {"path"} -> as `ingot inspect --json`
+  //   "tokens"  {"prompt","model"?} -> {"clip","t5"}
+  //   "hash"    {"path"} -> {"sha256"}: null until all of it was read
   virtual Result<Json> Ask(std::string_view question, const Json& argument) = 0;
 
   // Resolves and plans the request, then writes the job to the queue: it is on disk when this

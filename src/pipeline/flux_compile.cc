@@ -20,9 +20,9 @@ Result<Phase> CompileNetwork(const char* name, const Graph& graph, const Compone
                              Precision precision, const Device& device,
                              std::vector<Program::Options> slower, int64_t num_runs) {
   const auto dtype_of = [&](std::string_view weight) {
-    const auto found = component.tensors.by_name.find(weight);
+    const TensorEntry* entry = component.tensors.Find(weight);
     // One that lacks is told by Program::Compile.
-    return found != component.tensors.by_name.end() ? found->second->dtype : DType::kF32;
+    return entry != nullptr ? entry->dtype : DType::kF32;
   };
   INGOT_ASSIGN_OR_RETURN(Program whole,
                          Program::Compile(SetPrecision(Split(Fuse(graph)), precision, dtype_of),

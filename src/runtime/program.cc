@@ -102,12 +102,12 @@ Result<const TensorEntry*> Program::FindTensor(const Node& node) {
   const auto& weight = std::get<op::Weight>(node.op);
   Shape expected = node.shape;
   if (weight.checkpoint_rows > 0) expected[0] = weight.checkpoint_rows;
-  const auto found = tensors_.by_name.find(weight.name);
-  if (found == tensors_.by_name.end()) {
+  const TensorEntry* const found = tensors_.Find(weight.name);
+  if (found == nullptr) {
     return Corruption("{}: expected tensor '{}' of shape {}, found none", tensors_.path(),
                       weight.name, expected.ToString());
   }
-  const TensorEntry& tensor = *found->second;
+  const TensorEntry& tensor = *found;
   if (tensor.shape != expected) {
     return Corruption("{}: tensor '{}': expected shape {}, found {}", tensors_.path(), tensor.name,
                       expected.ToString(), tensor.shape.ToString());
