@@ -18,6 +18,7 @@ export class TileList {
   #isWhole = false;
   #turn = 0;        // of the filter: answers for an earlier one are dropped
   #isLoading = false;
+  #loading = null;  // settles when the pages on their way are here
   #stops;
 
   // onChange: tiles came or went, or their number is another.
@@ -66,11 +67,14 @@ export class TileList {
     this.total = this.#filter.state === "done" ? page.num_images : page.num_total;
   }
 
-  async #load(isFirst) {
+  #load(isFirst) {
     if (this.#isLoading) return;
-    const turn = this.#turn;
     this.#isLoading = true;
     if (isFirst) this.#wanted = 1;
+    this.#loading = this.#loadPages(this.#turn);
+  }
+
+  async #loadPages(turn) {
     try {
       while (!this.#isWhole && this.#tiles.length < this.#wanted) {
         const before = this.#tiles.at(-1)?.job.id;
@@ -96,6 +100,7 @@ export class TileList {
     const turn = this.#turn;
     let page;
     try {
+      await this.#loading;  // a page on its way may have it or not
       page = await get(this.#query({before: `${id}~`, limit: 1}));
     } catch { return; }  // told by the stream
     if (turn !== this.#turn) return;
@@ -104,7 +109,7 @@ export class TileList {
     if (job?.id === id && this.indexOf(id) < 0) {
       const found = this.#tiles.findIndex((tile) => tile.job.id < id);
       if (found >= 0) this.#tiles.splice(found, 0, ...tilesOf(job));
-      else if (this.#isWhole || this.#tiles.length === 0) this.#tiles.push(...tilesOf(job));
+      else if (this.#isWhole) this.#tiles.push(...tilesOf(job));
     }
     this.onChange();
   }

@@ -1,6 +1,7 @@
 """Gallery: every picture of the history, however many, each with its record."""
 import re
 import tempfile
+import time
 
 from browser import BrowserTest
 from history import copy_newest_job
@@ -45,6 +46,21 @@ class GalleryTest(BrowserTest):
         dialog = self.open_picture(page, "a red house")
         dialog.get_by_role("button", name="Verify").click()
         self.expect(dialog).to_contain_text("Equal: made again")
+
+    def test_ends_of_jobs_that_are_told_while_the_list_comes_change_nothing(self):
+        page = self.open("/#gallery")
+        self.settle(page)
+
+        def come_late(route):
+            time.sleep(1)
+            route.continue_()
+
+        page.route("**/ingot/v1/jobs?*limit=200*", come_late)
+        page.reload()  # its stream of events begins with those of all three jobs
+        self.expect(tiles(page)).to_have_count(3)
+        self.settle(page)
+        self.assertEqual([tile.get_attribute("alt") for tile in tiles(page).all()],
+                         ["a green tree", "a blue boat", "a red house"])
 
     def test_its_settings_fill_the_form(self):
         page = self.open("/#gallery")
