@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstring>
 #include <mutex>
+#include <thread>
 #include <utility>
 
 #include "base/system_memory.h"
@@ -30,7 +31,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds kCancelWait(5);  // of who cancels, while the queue is locked
 
-// Held while the process lives: two servers on one queue would run every job twice.
+// Held while the process lives: two servers on one queue would run every job twice. One that was
+// killed while it started a worker holds it for some ms more, until that has begun.
 class FolderLock {
  public:
   FolderLock() = default;
@@ -45,10 +47,12 @@ class FolderLock {
       return Unavailable("{}: expected a file that can be made, found: {}", path.string(),
                          std::strerror(errno));
     }
-    if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
-      return Unavailable("{}: expected no other server on this folder, found one", path.string());
+    constexpr int kNumTries = 20;
+    for (int i = 0; i < kNumTries; ++i) {
+      if (::flock(descriptor_, LOCK_EX | LOCK_NB) == 0) return {};
+      std::this_thread::sleep_for(std::chrono::milliseconds(25));
     }
-    return {};
+    return Unavailable("{}: expected no other server on this folder, found one", path.string());
   }
 
  private:

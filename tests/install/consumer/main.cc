@@ -5,7 +5,7 @@
 
 int main(int argc, char** argv) {
   if (argc != 2) return 2;
-  const auto engine = ingot::Engine::Open({.num_threads = 1});
+  auto engine = ingot::Engine::Open({.num_threads = 1});
   const auto job = ingot::ResolveJob({.prompt = "a red house", .models = {.models_dir = argv[1]}});
   if (!engine.ok() || !job.ok()) return 1;
   const auto plan = engine->PlanJob(*job, {});
