@@ -152,7 +152,8 @@ def by_hand(args):
     shas = set()
     print(f"{'budget MiB':>10}{'threads':>9}{'level':>9}{'resident MiB':>14}{'parts':>14}  sha256")
     with tempfile.TemporaryDirectory(prefix="ingot-bytes-") as folder:
-        for (budget, _), (threads, level) in zip(plans_of(args.ingot, job, args.runs), on):
+        plans = itertools.cycle(plans_of(args.ingot, job, args.runs))  # fewer may differ
+        for (budget, _), (threads, level) in itertools.islice(zip(plans, on), args.runs):
             done = subprocess.run(
                 [args.ingot, "run", PROMPT, *map(str, job), "--memory", f"{budget + (4 << 20)}B",
                  "--threads", str(threads), "--json", "-o", f"{folder}/x.png"],
