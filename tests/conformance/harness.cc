@@ -173,7 +173,8 @@ std::vector<float> Run(Device& device, const Case& test, Layout layout = Layout:
   return values;
 }
 
-// Largest |a - b| over the largest |b|; infinite where one of them is NaN.
+}  // namespace
+
 double RelativeError(const std::vector<float>& a, const std::vector<float>& b) {
   double error = 0.0, largest = 0.0;
   for (size_t i = 0; i < a.size(); ++i) {
@@ -183,8 +184,6 @@ double RelativeError(const std::vector<float>& a, const std::vector<float>& b) {
   }
   return largest == 0.0 ? error : error / largest;
 }
-
-}  // namespace
 
 Operand RandomOperand(DType dtype, const Shape& shape, uint32_t seed) {
   std::mt19937 random(seed);

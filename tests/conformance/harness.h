@@ -40,6 +40,9 @@ struct Case {
 std::vector<float> RunFast(const Case& test);
 std::vector<float> RunReference(const Case& test);
 
+// Largest |a - b| over the largest |b|; infinite where one of them is NaN.
+double RelativeError(const std::vector<float>& a, const std::vector<float>& b);
+
 // Facts: the fast kernels are within the tolerance of the reference kernels; every thread count in
 // {1, 2, 5} and every x86 level of this machine gives the same bits; all of the output is written,
 // none of the poison (NaN) in it or in the workspace is read, and nothing is written beyond them;

@@ -1,0 +1,340 @@
+#include "devices/cuda/cuda_device.h"
+
+#include <concepts>
+#include <mutex>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+#include <cuda_runtime.h>
+
+#include "devices/copy_engine.h"
+#include "devices/cuda/context.h"
+#include "devices/cuda/elementwise.h"
+#include "devices/cuda/group_norm.h"
+#include "devices/cuda/matmul.h"
+#include "devices/cuda/runtime.h"
+
+namespace ingot {
+namespace {
+
+constexpr int kUp = 0, kDown = 1;  // the streams of events
+
+// How many ops may wait for the GPU: enough that it never waits for the host, few enough that a
+// cancelled job ends within 300 ms where an op takes 30.
+constexpr int64_t kMaxOpsAhead = 8;
+
+// An op has a kernel when an included header declares cuda::Run for it; what else a header may
+// declare is as in cpu_device.cc.
+template <typename T>
+concept HasKernel = requires(const T& op, const OpCall& call, const cuda::Context& context) {
+  cuda::Run(op, call, context);
+};
+template <typename T>
+concept HasWorkspace = requires(const T& op, const OpSignature& signature) {
+  cuda::WorkspaceBytes(op, signature);
+};
+template <typename T>
+concept HasRuns = requires(const T& op) {
+  { cuda::AcceptsRuns(op, 0) } -> std::same_as<bool>;
+};
+template <typename T>
+concept HasStrips = requires(const T& op) {
+  { cuda::AcceptsStrips(op) } -> std::same_as<bool>;
+};
+template <typename T>
+concept HasAlias = requires(const T& op) {
+  { cuda::AliasOf(op) } -> std::same_as<int>;
+};
+// Types of operands that are no f32.
+template <typename T>
+concept HasDTypes = requires(const T& op) {
+  { cuda::AcceptsDType(op, 0, DType::kF32) } -> std::same_as<bool>;
+};
+
+bool AcceptsDType(const op::Op& op, int input_idx, DType dtype) {
+  return std::visit(
+      [&]<typename T>(const T& o) {
+        if constexpr (HasDTypes<T>) return cuda::AcceptsDType(o, input_idx, dtype);
+        return dtype == DType::kF32;
+      },
+      op);
+}
+
+class CudaDevice final : public Device, public CopyEngine {
+ public:
+  CudaDevice(const CudaOptions& options, std::unique_ptr<cuda::Matmul> matmul)
+      : options_(options), matmul_(std::move(matmul)) {}
+
+  std::string_view name() const override { return "cuda"; }
+  CopyEngine* copy_engine() override { return this; }
+  const CopyEngine* copy_engine() const override { return this; }
+  Result<std::unique_ptr<Arena>> Allocate(int64_t num_bytes, std::stop_token stop) override;
+  DType WeightDType(const op::Op& op, int input_idx, DType file_dtype) const override {
+    return AcceptsDType(op, input_idx, file_dtype) ? file_dtype : DType::kF32;
+  }
+  Status Supports(const OpSignature& signature) const override;
+  bool AcceptsRuns(const op::Op& op, int input_idx) const override;
+  int AliasOf(const op::Op& op) const override;
+  bool AcceptsStrips(const op::Op& op) const override;
+  int64_t WorkspaceBytes(const OpSignature& signature) const override;
+  Status Run(const OpCall& call, std::stop_token stop) override;
+
+  int64_t FreeBytes() const override;
+  int64_t UsedBytes() const override;
+  int64_t PeakBytes() const override;
+  void ResetPeak() override;
+  double LinkBytesPerSecond() const override { return kLinkBytesPerSecond; }
+  Result<std::unique_ptr<Arena>> AllocatePinned(int64_t num_bytes) override;
+  Result<Event> Upload(std::span<const std::byte> host, std::span<std::byte> device) override;
+  Result<Event> Download(std::span<const std::byte> device, std::span<std::byte> host) override;
+  Status Wait(Event event, std::stop_token stop) override;
+
+ private:
+  class DeviceArena;
+  class PinnedArena;
+
+  // PCIe 4.0 x16 as measured by most.
+  static constexpr double kLinkBytesPerSecond = 25e9;
+
+  Result<Event> Copy(int stream, const void* from, void* to, size_t num_bytes);
+  void Count(int64_t num_bytes);
+  // Returns when all streams are empty, whatever came of it.
+  void Drain();
+
+  const CudaOptions options_;
+  std::unique_ptr<cuda::Matmul> matmul_;
+  cuda::Stream compute_, copies_[2];
+
+  mutable std::mutex mutex_;  // the reader of weights copies while the host runs ops
+  cuda::Timeline ops_, copied_[2];
+  int64_t used_bytes_ = 0, peak_bytes_ = 0;
+};
+
+class CudaDevice::DeviceArena final : public Arena {
+ public:
+  DeviceArena(std::span<std::byte> bytes, CudaDevice& device) : Arena(bytes), device_(device) {
+    device_.Count(static_cast<int64_t>(bytes.size()));
+  }
+  ~DeviceArena() override {
+    device_.Drain();  // of what still reads or writes it
+    (void)cudaFree(bytes_.data());
+    device_.Count(-static_cast<int64_t>(bytes_.size()));
+  }
+
+ private:
+  CudaDevice& device_;
+};
+
+// Where the system lets no more memory be locked, any memory will do: CUDA then copies by way of
+// its own.
+class CudaDevice::PinnedArena final : public Arena {
+ public:
+  PinnedArena(std::span<std::byte> bytes, bool is_pinned, CudaDevice& device)
+      : Arena(bytes), is_pinned_(is_pinned), device_(device) {}
+  ~PinnedArena() override {
+    device_.Drain();
+    is_pinned_ ? static_cast<void>(cudaFreeHost(bytes_.data()))
+               : ::operator delete(bytes_.data(), std::align_val_t(kTensorAlignment));
+  }
+
+ private:
+  const bool is_pinned_;
+  CudaDevice& device_;
+};
+
+void CudaDevice::Count(int64_t num_bytes) {
+  const std::scoped_lock lock(mutex_);
+  used_bytes_ += num_bytes;
+  peak_bytes_ = std::max(peak_bytes_, used_bytes_);
+}
+
+void CudaDevice::Drain() {
+  for (const cuda::Stream* stream : {&compute_, &copies_[kUp], &copies_[kDown]}) {
+    (void)cudaStreamSynchronize(stream->get());
+  }
+}
+
+Result<std::unique_ptr<Arena>> CudaDevice::Allocate(int64_t num_bytes, std::stop_token) {
+  if (num_bytes == 0)
+    return std::unique_ptr<Arena>(std::make_unique<DeviceArena>(std::span<std::byte>(), *this));
+  const int64_t free = FreeBytes();
+  void* memory = nullptr;
+  if (num_bytes > free || cudaMalloc(&memory, static_cast<size_t>(num_bytes)) != cudaSuccess) {
+    INGOT_RETURN_IF_ERROR(cuda::StatusOf(cudaGetLastError(), "a device that answers"));
+    return Unavailable("cuda: device memory: expected at most {} bytes asked for, found {}", free,
+                       num_bytes);
+  }
+  return std::unique_ptr<Arena>(std::make_unique<DeviceArena>(
+      std::span(static_cast<std::byte*>(memory), static_cast<size_t>(num_bytes)), *this));
+}
+
+Result<std::unique_ptr<Arena>> CudaDevice::AllocatePinned(int64_t num_bytes) {
+  const size_t size = std::max<size_t>(static_cast<size_t>(num_bytes), 1);
+  void* memory = nullptr;
+  const bool is_pinned = cudaHostAlloc(&memory, size, cudaHostAllocDefault) == cudaSuccess;
+  if (!is_pinned) {
+    (void)cudaGetLastError();  // no failure of the device
+    memory = ::operator new(size, std::align_val_t(kTensorAlignment), std::nothrow);
+    if (memory == nullptr) return Unavailable("expected {} bytes of memory, found none", num_bytes);
+  }
+  return std::unique_ptr<Arena>(std::make_unique<PinnedArena>(
+      std::span(static_cast<std::byte*>(memory), static_cast<size_t>(num_bytes)), is_pinned,
+      *this));
+}
+
+Status CudaDevice::Supports(const OpSignature& signature) const {
+  const auto check = [&](int operand, DType found) -> Status {
+    if (AcceptsDType(*signature.op, operand, found)) return {};
+    return Unsupported("cuda: {}: expected operand {} in a type of its kernel, found {}",
+                       op::Name(*signature.op), operand, Name(found));
+  };
+  const bool has_kernel =
+      std::visit([]<typename T>(const T&) { return HasKernel<T>; }, *signature.op);
+  if (!has_kernel) return Unsupported("cuda: {}: has no kernel", op::Name(*signature.op));
+  for (size_t i = 0; i < signature.input_dtypes.size(); ++i) {
+    INGOT_RETURN_IF_ERROR(check(static_cast<int>(i), signature.input_dtypes[i]));
+  }
+  return check(-1, signature.output_dtype);
+}
+
+bool CudaDevice::AcceptsRuns(const op::Op& op, int input_idx) const {
+  return std::visit(
+      [&]<typename T>(const T& o) {
+        if constexpr (HasRuns<T>) return cuda::AcceptsRuns(o, input_idx);
+        return false;
+      },
+      op);
+}
+
+int CudaDevice::AliasOf(const op::Op& op) const {
+  return std::visit(
+      []<typename T>(const T& o) {
+        if constexpr (HasAlias<T>) return cuda::AliasOf(o);
+        return -1;
+      },
+      op);
+}
+
+bool CudaDevice::AcceptsStrips(const op::Op& op) const {
+  return std::visit(
+      []<typename T>(const T& o) {
+        if constexpr (HasStrips<T>) return cuda::AcceptsStrips(o);
+        return false;
+      },
+      op);
+}
+
+int64_t CudaDevice::WorkspaceBytes(const OpSignature& signature) const {
+  return std::visit(
+      [&]<typename T>(const T& op) -> int64_t {
+        if constexpr (HasWorkspace<T>) return cuda::WorkspaceBytes(op, signature);
+        return 0;
+      },
+      *signature.op);
+}
+
+Status CudaDevice::Run(const OpCall& call, std::stop_token stop) {
+  if (stop.stop_requested()) return Cancelled("cancelled by the caller");
+  const cuda::Context context = {.stream = compute_.get(), .matmul = *matmul_};
+  std::visit(
+      [&]<typename T>(const T& op) {
+        if constexpr (HasKernel<T>) {
+          cuda::Run(op, call, context);
+        } else {
+          INGOT_CHECK(false);  // Supports refused it, or it is only a view
+        }
+      },
+      *call.op);
+  INGOT_RETURN_IF_ERROR(
+      cuda::StatusOf(cudaGetLastError(), fmt::format("{} to run", op::Name(*call.op))));
+  cudaEvent_t behind = nullptr;
+  {
+    const std::scoped_lock lock(mutex_);
+    INGOT_RETURN_IF_ERROR(ops_.Mark(compute_.get()).status());
+    if (ops_.last() > kMaxOpsAhead) behind = ops_.EventOf(ops_.last() - kMaxOpsAhead);
+  }
+  // Of a traced op the end is wanted as well.
+  if (trace() != nullptr)
+    return cuda::StatusOf(cudaStreamSynchronize(compute_.get()), "an op to end");
+  if (behind == nullptr) return {};
+  return cuda::StatusOf(cudaEventSynchronize(behind), "an op to end");
+}
+
+int64_t CudaDevice::FreeBytes() const {
+  size_t free = 0, total = 0;
+  if (cudaMemGetInfo(&free, &total) != cudaSuccess) return 0;
+  const int64_t of_driver = static_cast<int64_t>(free);
+  if (options_.vram_bytes == 0) return of_driver;
+  return std::max<int64_t>(std::min(of_driver, options_.vram_bytes - UsedBytes()), 0);
+}
+
+int64_t CudaDevice::UsedBytes() const {
+  const std::scoped_lock lock(mutex_);
+  return used_bytes_;
+}
+
+int64_t CudaDevice::PeakBytes() const {
+  const std::scoped_lock lock(mutex_);
+  return peak_bytes_;
+}
+
+void CudaDevice::ResetPeak() {
+  const std::scoped_lock lock(mutex_);
+  peak_bytes_ = used_bytes_;
+}
+
+Result<Event> CudaDevice::Upload(std::span<const std::byte> host, std::span<std::byte> device) {
+  INGOT_CHECK(host.size() == device.size());
+  return Copy(kUp, host.data(), device.data(), host.size());
+}
+
+Result<Event> CudaDevice::Download(std::span<const std::byte> device, std::span<std::byte> host) {
+  INGOT_CHECK(host.size() == device.size());
+  return Copy(kDown, device.data(), host.data(), host.size());
+}
+
+Result<Event> CudaDevice::Copy(int stream, const void* from, void* to, size_t num_bytes) {
+  const cudaStream_t copies = copies_[stream].get();
+  const std::scoped_lock lock(mutex_);
+  if (ops_.last() > 0) {
+    INGOT_RETURN_IF_ERROR(cuda::StatusOf(cudaStreamWaitEvent(copies, ops_.EventOf(ops_.last()), 0),
+                                         "to wait for an op"));
+  }
+  const cudaMemcpyKind kind = stream == kUp ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToHost;
+  INGOT_RETURN_IF_ERROR(
+      cuda::StatusOf(cudaMemcpyAsync(to, from, num_bytes, kind, copies), "a copy to begin"));
+  INGOT_ASSIGN_OR_RETURN(const int64_t number, copied_[stream].Mark(copies));
+  return Event{stream, number};
+}
+
+Status CudaDevice::Wait(Event event, std::stop_token stop) {
+  if (stop.stop_requested()) return Cancelled("cancelled by the caller");
+  if (event.copy == 0) return {};
+  cudaEvent_t arrived = nullptr;
+  {
+    const std::scoped_lock lock(mutex_);
+    arrived = copied_[event.stream].EventOf(event.copy);
+  }
+  return cuda::StatusOf(cudaEventSynchronize(arrived), "a copy to arrive");
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Device>> OpenCudaDevice(const CudaOptions& options) {
+  int driver = 0, num_devices = 0;
+  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) {
+    return Unavailable("cuda: expected a driver of NVIDIA, found none");
+  }
+  INGOT_RETURN_IF_ERROR(cuda::StatusOf(cudaGetDeviceCount(&num_devices), "a GPU"));
+  if (options.device < 0 || options.device >= num_devices) {
+    return Unavailable("cuda: expected GPU {}, found {} GPUs", options.device, num_devices);
+  }
+  // A waiting thread sleeps: others have work for the processor.
+  (void)cudaSetDeviceFlags(cudaDeviceScheduleBlockingSync);
+  INGOT_RETURN_IF_ERROR(cuda::StatusOf(cudaSetDevice(options.device), "a GPU that answers"));
+  INGOT_ASSIGN_OR_RETURN(std::unique_ptr<cuda::Matmul> matmul, cuda::Matmul::Open());
+  return std::unique_ptr<Device>(std::make_unique<CudaDevice>(options, std::move(matmul)));
+}
+
+}  // namespace ingot

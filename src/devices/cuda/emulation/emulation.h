@@ -1,0 +1,39 @@
+// The emulated GPU as tests see it: its memory, the order of its work, and its failures.
+//
+// Streams have no threads. In lazy order nothing is done before somebody waits for it, and then no
+// more than that takes; in eager order everything is done when it is asked for. A result that
+// differs between the two lacks a wait.
+#pragma once
+
+#include <cstdint>
+
+#include "devices/cuda/emulation/block.h"
+
+namespace ingot::cuda_emulation {
+
+enum class StreamOrder : uint8_t { kEager, kLazy };
+
+struct GpuOptions {
+  StreamOrder streams = StreamOrder::kLazy;
+  ThreadOrder threads = ThreadOrder::kForward;
+  int64_t memory_bytes = int64_t{4} << 30;
+  int64_t others_bytes = 0;  // that other programs hold
+  bool has_driver = true;
+  bool can_pin = true;  // else cudaHostAlloc fails
+  int64_t fail_at_launch =
+      0;  // the nth kernel ends in an illegal address, all calls with it; 0: none
+};
+
+// A new GPU: everything of the one before has been freed (CHECK).
+void ResetGpu(const GpuOptions& options);
+// Other programs take or give back memory.
+void SetOthersBytes(int64_t num_bytes);
+
+struct GpuCounters {
+  int64_t num_allocations = 0;  // of device and pinned memory
+  int64_t num_launches = 0;
+  int64_t used_bytes = 0, peak_bytes = 0;  // of device memory
+};
+GpuCounters Counters();
+
+}  // namespace ingot::cuda_emulation

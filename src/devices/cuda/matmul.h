@@ -1,0 +1,43 @@
+// Products of matrices on the tensor cores: cuBLASLt's, or plain loops in the emulation.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include <cuda_runtime.h>
+
+#include "base/status.h"
+#include "tensor/dtype.h"
+
+namespace ingot::cuda {
+
+// y[m, n] = sum over k of x[m, k] * weight[n, k] (+ bias[n]); all on the device, rows contiguous.
+struct MatmulCall {
+  DType dtype = DType::kBF16;  // of x and weight: BF16, or F32 for products that are exact to
+                               // f32's rounding (no TF32)
+  int64_t m = 0, n = 0, k = 0;
+  const void* x = nullptr;       // [m, k]
+  const void* weight = nullptr;  // [n, k]
+  const float* bias = nullptr;   // [n] or null
+  float* y = nullptr;            // [m, n], row m at m * y_stride elements
+  int64_t y_stride = 0;
+};
+
+// Sums are in f32, in an order that is a function of n, k and dtype alone: no row of y depends on m
+// or on other rows (promise P5, on one architecture).
+class Matmul {
+ public:
+  // kUnavailable names the library that lacks.
+  static Result<std::unique_ptr<Matmul>> Open();
+  virtual ~Matmul() = default;
+
+  static constexpr int64_t kWorkspaceBytes = int64_t{32} << 20;  // of every call
+
+  // Behind what `stream` has to do.
+  virtual Status Run(const MatmulCall& call, std::span<std::byte> workspace,
+                     cudaStream_t stream) = 0;
+};
+
+}  // namespace ingot::cuda

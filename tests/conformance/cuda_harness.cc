@@ -1,0 +1,189 @@
+#include "cuda_harness.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <memory>
+
+#include "devices/copy_engine.h"
+#include "devices/cuda/cuda_device.h"
+#include "devices/cuda/emulation/emulation.h"
+#include "tensor/codec.h"
+
+namespace ingot::conformance {
+namespace {
+
+using cuda_emulation::GpuOptions;
+using cuda_emulation::StreamOrder;
+using cuda_emulation::ThreadOrder;
+
+enum class Layout { kContiguous, kRuns, kInPlace };
+
+constexpr int64_t kGuardBytes = 512;
+constexpr int64_t kGapElements = 19;  // behind each run
+// A signalling NaN, little endian.
+constexpr std::byte kPoison[4] = {std::byte{0}, std::byte{0}, std::byte{0xA0}, std::byte{0x7F}};
+
+// Rows of a tensor in a region of device memory.
+struct Place {
+  int64_t offset = 0;
+  int64_t run_bytes = 0, stride_bytes = 0, num_runs = 0;
+  int64_t run_elements = 0, run_stride = 0;  // as in views
+};
+
+// One op's memory on the device as an image on the host: poison, with the operands in it.
+class Image {
+ public:
+  // run_elements: 0 for a contiguous tensor.
+  Place Add(DType dtype, const Shape& shape, int64_t run_elements) {
+    Place place{.offset = size()};
+    const int64_t row = run_elements > 0 ? run_elements : shape.num_elements();
+    const int64_t stride = run_elements > 0 ? row + kGapElements : row;
+    place.run_bytes = NumBytes(dtype, {row});
+    place.stride_bytes = NumBytes(dtype, {stride});
+    place.num_runs = row > 0 ? shape.num_elements() / row : 0;
+    if (run_elements > 0) place.run_elements = row, place.run_stride = stride;
+    Grow(place.num_runs * place.stride_bytes);
+    return place;
+  }
+  int64_t AddBytes(int64_t num_bytes) {
+    const int64_t offset = size();
+    Grow(num_bytes);
+    return offset;
+  }
+  void Fill(const Place& place, const std::byte* from) {
+    for (int64_t i = 0; i < place.num_runs; ++i) {
+      std::memcpy(bytes.data() + place.offset + i * place.stride_bytes, from + i * place.run_bytes,
+                  static_cast<size_t>(place.run_bytes));
+    }
+  }
+  int64_t size() const { return static_cast<int64_t>(bytes.size()); }
+
+  std::vector<std::byte> bytes;
+
+ private:
+  void Grow(int64_t num_bytes) {
+    const int64_t end = (size() + num_bytes + kGuardBytes + kTensorAlignment - 1) /
+                        kTensorAlignment * kTensorAlignment;
+    while (size() < end) bytes.push_back(kPoison[bytes.size() % 4]);
+  }
+};
+
+class Once {
+ public:
+  Once(Device& device, const Case& test, Layout layout) : device_(device), test_(test) {
+    const auto run_elements = [&](size_t idx) -> int64_t {
+      const bool is_output = idx == test.inputs.size();
+      const bool in_runs = layout == Layout::kRuns && !test.row_elements.empty() &&
+                           device.AcceptsRuns(test.op, is_output ? -1 : static_cast<int>(idx));
+      return in_runs ? test.row_elements[idx] : 0;
+    };
+    for (size_t i = 0; i < test.inputs.size(); ++i) {
+      const Operand& input = test.inputs[i];
+      shapes_.push_back(input.shape);
+      dtypes_.push_back(input.dtype);
+      inputs_.push_back(image_.Add(input.dtype, input.shape, run_elements(i)));
+      image_.Fill(inputs_[i], input.bytes.data() + input.offset);
+    }
+    shape_ = op::InferShape(test.op, shapes_);
+    signature_ = {&test.op, shapes_, dtypes_, shape_, test.output_dtype};
+    output_ = image_.Add(test.output_dtype, shape_, run_elements(test.inputs.size()));
+    const int alias = device.AliasOf(test.op);
+    if (layout == Layout::kInPlace && alias >= 0) {
+      const auto idx = static_cast<size_t>(alias);
+      if (dtypes_[idx] == test.output_dtype && shapes_[idx] == shape_) output_ = inputs_[idx];
+    }
+    const Status supported = device.Supports(signature_);
+    EXPECT_TRUE(supported.ok()) << supported.message();
+    workspace_bytes_ = supported.ok() ? device.WorkspaceBytes(signature_) : 0;
+    workspace_ = image_.AddBytes(workspace_bytes_);
+    is_supported_ = supported.ok();
+  }
+
+  std::vector<float> Run() {
+    if (!is_supported_) return {};
+    CopyEngine& copies = *device_.copy_engine();
+    const std::unique_ptr<Arena> pinned = *copies.AllocatePinned(image_.size());
+    const std::unique_ptr<Arena> memory = *device_.Allocate(image_.size());
+    std::memcpy(pinned->bytes().data(), image_.bytes.data(), image_.bytes.size());
+    Result<Event> copied = copies.Upload(pinned->bytes(), memory->bytes());
+    EXPECT_TRUE(copied.ok() && copies.Wait(*copied, {}).ok());
+
+    std::byte* base = memory->bytes().data();
+    std::vector<ConstTensorView> inputs;
+    for (size_t i = 0; i < inputs_.size(); ++i) {
+      inputs.push_back({dtypes_[i], shapes_[i], base + inputs_[i].offset, test_.inputs[i].scale,
+                        inputs_[i].run_elements, inputs_[i].run_stride});
+    }
+    const TensorView output{test_.output_dtype, shape_, base + output_.offset, output_.run_elements,
+                            output_.run_stride};
+    const OpCall call{
+        &test_.op, inputs, output, {base + workspace_, static_cast<size_t>(workspace_bytes_)}};
+    const Status status = device_.Run(call, {});
+    EXPECT_TRUE(status.ok()) << status.message();
+    copied = copies.Download(memory->bytes(), pinned->bytes());
+    EXPECT_TRUE(copied.ok() && copies.Wait(*copied, {}).ok());
+    return Check(pinned->bytes());
+  }
+
+ private:
+  // The output's values. Nothing but it and the workspace has changed.
+  std::vector<float> Check(std::span<const std::byte> after) {
+    std::vector<std::byte> expected = image_.bytes;
+    const auto take = [&](int64_t offset, int64_t num_bytes) {
+      std::memcpy(expected.data() + offset, after.data() + offset, static_cast<size_t>(num_bytes));
+    };
+    std::vector<float> values(static_cast<size_t>(shape_.num_elements()));
+    const int64_t row = output_.run_elements > 0 ? output_.run_elements : shape_.num_elements();
+    for (int64_t i = 0; i < output_.num_runs; ++i) {
+      const int64_t offset = output_.offset + i * output_.stride_bytes;
+      DequantizeRow(test_.output_dtype, after.data() + offset, values.data() + i * row, row);
+      take(offset, output_.run_bytes);
+    }
+    take(workspace_, workspace_bytes_);
+    EXPECT_EQ(std::memcmp(expected.data(), after.data(), expected.size()), 0)
+        << "written outside the output and the workspace";
+    return values;
+  }
+
+  Device& device_;
+  const Case& test_;
+  Image image_;
+  std::vector<Shape> shapes_;
+  std::vector<DType> dtypes_;
+  std::vector<Place> inputs_;
+  Shape shape_;
+  OpSignature signature_{};
+  Place output_;
+  int64_t workspace_ = 0, workspace_bytes_ = 0;
+  bool is_supported_ = false;
+};
+
+std::vector<float> RunOn(const GpuOptions& gpu, const Case& test, Layout layout) {
+  cuda_emulation::ResetGpu(gpu);
+  const auto device = OpenCudaDevice({});
+  EXPECT_TRUE(device.ok()) << device.status().message();
+  return Once(**device, test, layout).Run();
+}
+
+}  // namespace
+
+void ExpectCudaConforms(const Case& test) {
+  SCOPED_TRACE(test.name);
+  const std::vector<float> expected = RunReference(test);
+  const std::vector<float> found = RunOn({}, test, Layout::kContiguous);
+  ASSERT_EQ(found.size(), expected.size());
+  EXPECT_LE(RelativeError(found, expected), test.tolerance);
+  const auto expect_same = [&](const GpuOptions& gpu, Layout layout, const char* what) {
+    const std::vector<float> other = RunOn(gpu, test, layout);
+    ASSERT_EQ(other.size(), found.size());
+    EXPECT_EQ(std::memcmp(other.data(), found.data(), found.size() * sizeof(float)), 0)
+        << "other bits " << what;
+  };
+  expect_same({.streams = StreamOrder::kEager, .threads = ThreadOrder::kBackward}, Layout::kRuns,
+              "in runs, threads backward");
+  expect_same({.threads = ThreadOrder::kShuffled}, Layout::kInPlace, "in place, threads shuffled");
+}
+
+}  // namespace ingot::conformance

@@ -1,0 +1,15 @@
+// Runs one op by the kernels of the CUDA device over the emulated GPU and compares them with the
+// reference kernels of the CPU.
+#pragma once
+
+#include "harness.h"
+
+namespace ingot::conformance {
+
+// Facts: the kernels are within the case's tolerance of the reference; the order in which threads
+// and streams get their turns changes no bit; all of the output is written, none of the poison
+// (NaN) in it, in the workspace or beside the operands is read, and nothing else is written; views
+// in runs and an output in the place of the operand that the device names change no bit.
+void ExpectCudaConforms(const Case& test);
+
+}  // namespace ingot::conformance
