@@ -35,16 +35,16 @@ struct Place {
 // One op's memory on the device as an image on the host: poison, with the operands in it.
 class Image {
  public:
-  // run_elements: 0 for a contiguous tensor.
-  Place Add(DType dtype, const Shape& shape, int64_t run_elements) {
-    Place place{.offset = size()};
+  // run_elements: 0 for a contiguous tensor. `misalignment`: bytes beyond an aligned address.
+  Place Add(DType dtype, const Shape& shape, int64_t run_elements, int64_t misalignment = 0) {
+    Place place{.offset = size() + misalignment};
     const int64_t row = run_elements > 0 ? run_elements : shape.num_elements();
     const int64_t stride = run_elements > 0 ? row + kGapElements : row;
     place.run_bytes = NumBytes(dtype, {row});
     place.stride_bytes = NumBytes(dtype, {stride});
     place.num_runs = row > 0 ? shape.num_elements() / row : 0;
     if (run_elements > 0) place.run_elements = row, place.run_stride = stride;
-    Grow(place.num_runs * place.stride_bytes);
+    Grow(misalignment + place.num_runs * place.stride_bytes);
     return place;
   }
   int64_t AddBytes(int64_t num_bytes) {
@@ -66,7 +66,9 @@ class Image {
   void Grow(int64_t num_bytes) {
     const int64_t end = (size() + num_bytes + kGuardBytes + kTensorAlignment - 1) /
                         kTensorAlignment * kTensorAlignment;
-    while (size() < end) bytes.push_back(kPoison[bytes.size() % 4]);
+    const size_t begin = bytes.size();
+    bytes.resize(static_cast<size_t>(end));
+    for (size_t i = begin; i < bytes.size(); ++i) bytes[i] = kPoison[i % 4];
   }
 };
 
@@ -83,7 +85,8 @@ class Once {
       const Operand& input = test.inputs[i];
       shapes_.push_back(input.shape);
       dtypes_.push_back(input.dtype);
-      inputs_.push_back(image_.Add(input.dtype, input.shape, run_elements(i)));
+      inputs_.push_back(image_.Add(input.dtype, input.shape, run_elements(i),
+                                   static_cast<int64_t>(input.offset)));
       image_.Fill(inputs_[i], input.bytes.data() + input.offset);
     }
     shape_ = op::InferShape(test.op, shapes_);
@@ -169,10 +172,12 @@ std::vector<float> RunOn(const GpuOptions& gpu, const Case& test, Layout layout)
 
 }  // namespace
 
+std::vector<float> RunCuda(const Case& test) { return RunOn({}, test, Layout::kContiguous); }
+
 void ExpectCudaConforms(const Case& test) {
   SCOPED_TRACE(test.name);
   const std::vector<float> expected = RunReference(test);
-  const std::vector<float> found = RunOn({}, test, Layout::kContiguous);
+  const std::vector<float> found = RunCuda(test);
   ASSERT_EQ(found.size(), expected.size());
   EXPECT_LE(RelativeError(found, expected), test.tolerance);
   const auto expect_same = [&](const GpuOptions& gpu, Layout layout, const char* what) {

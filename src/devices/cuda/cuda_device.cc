@@ -10,6 +10,7 @@
 
 #include "devices/copy_engine.h"
 #include "devices/cuda/context.h"
+#include "devices/cuda/conv.h"
 #include "devices/cuda/elementwise.h"
 #include "devices/cuda/group_norm.h"
 #include "devices/cuda/matmul.h"
@@ -248,6 +249,7 @@ Status CudaDevice::Run(const OpCall& call, std::stop_token stop) {
       *call.op);
   INGOT_RETURN_IF_ERROR(
       cuda::StatusOf(cudaGetLastError(), fmt::format("{} to run", op::Name(*call.op))));
+  INGOT_RETURN_IF_ERROR(matmul_->TakeError());
   cudaEvent_t behind = nullptr;
   {
     const std::scoped_lock lock(mutex_);
