@@ -39,7 +39,7 @@ class Matmul {
   static Result<std::unique_ptr<Matmul>> Open();
   virtual ~Matmul() = default;
 
-  static constexpr int64_t kWorkspaceBytes = int64_t{32} << 20;  // of every call
+  static const int64_t kWorkspaceBytes;  // of every call; a multiple of 256
 
   // Behind what `stream` has to do.
   virtual void Run(const MatmulCall& call, std::span<std::byte> workspace, cudaStream_t stream) = 0;

@@ -58,6 +58,8 @@ class PlainMatmul final : public Matmul {
 
 }  // namespace
 
+const int64_t Matmul::kWorkspaceBytes = 256;
+
 Result<std::unique_ptr<Matmul>> Matmul::Open() {
   return std::unique_ptr<Matmul>(std::make_unique<PlainMatmul>());
 }
