@@ -3,7 +3,7 @@
 JOBS ?= $(shell nproc)
 PACKAGES := g++ cmake ninja-build pkg-config python3 python3-pip git ca-certificates \
             libhwy-dev libfmt-dev libpng-dev zlib1g-dev libssl-dev nlohmann-json3-dev libcli11-dev \
-            libutf8proc-dev libboost-dev libgtest-dev libsqlite3-dev
+            libutf8proc-dev libboost-dev libboost-context-dev libgtest-dev libsqlite3-dev
 # Of `make test` alone.
 TEST_PACKAGES := python3-venv chromium
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)

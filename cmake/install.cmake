@@ -6,7 +6,7 @@ include(CMakePackageConfigHelpers)
 install(TARGETS ingot DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/demo/models/ DESTINATION ${CMAKE_INSTALL_DATADIR}/ingot/models)
 
-set(layers base tensor graph formats text sampling models library devices devices_cpu devices_sim
+set(layers base tensor graph formats text sampling models library devices devices_cpu devices_cuda devices_sim
            memory runtime pipeline engine jobs)
 list(TRANSFORM layers PREPEND ingot_)
 install(TARGETS ingot_flags ${layers} EXPORT ingotTargets)

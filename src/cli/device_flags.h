@@ -11,12 +11,12 @@ namespace ingot {
 
 // As they were typed; empty or unset: not given.
 struct DeviceFlags {
-  std::string device;          // "cpu", "sim"
+  std::string device;          // "cpu", "cuda", "sim"
   std::string vram;            // "4GiB"
   std::optional<double> link;  // GB/s of the simulated device
 };
 
-// The simulated device; none: the processor. kInvalidArgument names the flag.
-Result<std::optional<SimOptions>> ParseDevice(const DeviceFlags& flags);
+// kInvalidArgument names the flag.
+Result<DeviceOptions> ParseDevice(const DeviceFlags& flags);
 
 }  // namespace ingot

@@ -59,15 +59,13 @@ Result<BudgetFlags> ParseBudget(const JobFlags& flags) {
   if (!flags.memory.empty()) {
     INGOT_ASSIGN_OR_RETURN(budget.memory_bytes, ParseByteSize(flags.memory));
   }
-  INGOT_ASSIGN_OR_RETURN(const std::optional<SimOptions> sim, ParseDevice(flags.device));
-  if (sim) budget.vram_bytes = sim->vram_bytes;
   return budget;
 }
 
 Result<Engine> OpenEngine(const JobFlags& flags) {
   INGOT_ASSIGN_OR_RETURN(const size_t num_threads, NumThreads(flags.threads));
   EngineOptions options = {.num_threads = num_threads};
-  INGOT_ASSIGN_OR_RETURN(options.sim, ParseDevice(flags.device));
+  INGOT_ASSIGN_OR_RETURN(options.device, ParseDevice(flags.device));
   return Engine::Open(options);
 }
 

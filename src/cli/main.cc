@@ -46,8 +46,10 @@ std::string CheckSeed(const std::string& text) {
 }
 
 void AddDeviceFlags(CLI::App& app, DeviceFlags& flags) {
-  app.add_option("--device", flags.device, "cpu, or sim: a GPU simulated on it (cpu)");
-  app.add_option("--vram", flags.vram, "Memory of the simulated GPU, such as 4GiB (8GiB)");
+  app.add_option("--device", flags.device,
+                 "cpu; cuda: a GPU; or sim: one simulated on the cpu (cpu)");
+  app.add_option("--vram", flags.vram,
+                 "Memory of the GPU to use, such as 4GiB (what is free; of a simulated one 8GiB)");
   app.add_option("--link", flags.link, "Its link in GB/s (25)");
 }
 

@@ -50,7 +50,8 @@ Status ServeCommand(const ServeFlags& flags, std::stop_token stop) {
   };
   INGOT_ASSIGN_OR_RETURN(options.log_level, ParseLogLevel(flags.log_level));
   INGOT_ASSIGN_OR_RETURN(options.num_threads, NumThreads(flags.threads));
-  INGOT_ASSIGN_OR_RETURN(options.sim, ParseDevice(flags.device));
+  INGOT_ASSIGN_OR_RETURN(options.device, ParseDevice(flags.device));
+  INGOT_RETURN_IF_ERROR(CheckDevice(options.device));
   if (!flags.memory.empty()) {
     INGOT_ASSIGN_OR_RETURN(options.memory_bytes, ParseByteSize(flags.memory));
   }

@@ -76,6 +76,9 @@ class Device {
   // calls, and copies that are begun later after them. kUnavailable may name an earlier op.
   virtual Status Run(const OpCall& call, std::stop_token stop) = 0;
 
+  // Whether nothing will run on it any more in this process: a GPU's fault ends its context.
+  virtual bool is_lost() const { return false; }
+
   // Where the device and who runs ops on it record what they do; null: nowhere.
   virtual void set_trace(Trace* trace) { trace_ = trace; }
   Trace* trace() const { return trace_; }

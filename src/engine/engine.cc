@@ -62,6 +62,16 @@ Result<SavedPicture> Save(const Picture& picture, const std::string& infotext,
 
 }  // namespace
 
+std::string_view NameOf(const DeviceOptions& device) {
+  if (std::holds_alternative<CudaOptions>(device)) return "cuda";
+  return std::holds_alternative<SimOptions>(device) ? "sim" : "cpu";
+}
+
+Status CheckDevice(const DeviceOptions& device) {
+  const auto* cuda = std::get_if<CudaOptions>(&device);
+  return cuda != nullptr ? OpenCudaDevice(*cuda).status() : Status();
+}
+
 Result<Engine> Engine::Open(const EngineOptions& options) {
   // Large vectors in mappings of their own, that go back to the system at once: by default the
   // threshold rises with the first that is freed.
@@ -75,9 +85,11 @@ Result<Engine> Engine::Open(const EngineOptions& options) {
   Engine engine(options);
   if (options.keep_tokenizers) engine.tokenizers_ = std::make_unique<Tokenizers>();
   engine.device_ = std::move(device);
-  if (options.sim) {
+  if (const auto* sim = std::get_if<SimOptions>(&options.device)) {
     engine.cpu_ = std::move(engine.device_);
-    engine.device_ = std::make_unique<SimDevice>(*engine.cpu_, *options.sim);
+    engine.device_ = std::make_unique<SimDevice>(*engine.cpu_, *sim);
+  } else if (const auto* cuda = std::get_if<CudaOptions>(&options.device)) {
+    INGOT_ASSIGN_OR_RETURN(engine.device_, OpenCudaDevice(*cuda));
   } else if (options.keep_weights) {  // of RAM alone MakeRoom keeps account
     engine.kept_ = std::make_unique<KeptMemory>();
   }
@@ -95,13 +107,16 @@ MemoryInUse Engine::ReadMemoryInUse() const {
   MemoryInUse memory{.vram_bytes = copies != nullptr ? copies->UsedBytes() : 0};
   // Where the kernel does not tell: 0.
   if (const Result<ProcessMemory> process = ReadProcessMemory(); process.ok()) {
-    memory.ram_bytes = process->resident_bytes - memory.vram_bytes;
+    memory.ram_bytes = process->resident_bytes - (cpu_ ? memory.vram_bytes : 0);
   }
   return memory;
 }
 
 std::optional<DeviceRates> Engine::ComputeRates(bool may_measure) const {
-  if (options_.reference_kernels) return std::nullopt;
+  // Of a GPU nothing is measured yet: its plans tell no seconds.
+  if (options_.reference_kernels || std::holds_alternative<CudaOptions>(options_.device)) {
+    return std::nullopt;
+  }
   if (!rates_) {
     rates_ = FindRates(cpu_ ? *cpu_ : *device_, options_.num_threads, RatesFolder(),
                        may_measure && options_.measures_rates);
@@ -177,10 +192,16 @@ Result<Plan> Engine::PlanJob(const Job& job, const BudgetFlags& flags,
   return pipeline_->plan();
 }
 
-Result<int64_t> Engine::LeastBytes(const Job& job) {
+Result<BudgetFlags> Engine::Shrink(const Job& job, const BudgetFlags& flags, int64_t num_bytes) {
   pipeline_.reset();
   INGOT_ASSIGN_OR_RETURN(FluxPipeline pipeline, FluxPipeline::Prepare(job, *device_));
-  return pipeline.FindLeast().ram_bytes;
+  const FluxPipeline::Least least = pipeline.FindLeast();
+  const bool has_vram = device_->copy_engine() != nullptr;
+  BudgetFlags shrunk = flags;
+  std::optional<int64_t>& tier = has_vram ? shrunk.vram_bytes : shrunk.memory_bytes;
+  const int64_t most = std::max(num_bytes, has_vram ? least.vram_bytes : least.ram_bytes);
+  tier = std::min(most, tier.value_or(most));
+  return shrunk;
 }
 
 Result<JobResult> Engine::Run(const Job& job, const RunOptions& options) {
@@ -253,7 +274,7 @@ Result<JobResult> Engine::RunJob(const Job& job, const RunOptions& options) {
   result.measured_peak_bytes = memory.peak_bytes;
   if (copies != nullptr) {
     result.measured_peak_vram_bytes = copies->PeakBytes();
-    result.measured_peak_bytes -= result.measured_peak_vram_bytes;
+    if (cpu_) result.measured_peak_bytes -= result.measured_peak_vram_bytes;
   }
   return result;
 }

@@ -15,9 +15,11 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "base/status.h"
+#include "devices/cuda/cuda_device.h"
 #include "devices/device.h"
 #include "devices/sim/sim_device.h"
 #include "memory/budget.h"
@@ -33,10 +35,17 @@ namespace ingot {
 
 struct JobChange;
 
+// Where jobs compute: on the processor, on a GPU simulated over it (the same pixels, with weights
+// and activations behind a link), or on a GPU.
+struct CpuDeviceOptions {};
+using DeviceOptions = std::variant<CpuDeviceOptions, SimOptions, CudaOptions>;
+std::string_view NameOf(const DeviceOptions& device);  // as after --device
+// Whether Engine::Open would find it.
+Status CheckDevice(const DeviceOptions& device);
+
 struct EngineOptions {
   size_t num_threads = 1;
-  // A GPU simulated over the CPU: the same pixels, with weights and activations behind a link.
-  std::optional<SimOptions> sim = {};
+  DeviceOptions device = {};
   // Plain loops in double instead of the fast kernels: slow, the definition.
   bool reference_kernels = false;
   // Weights that are read once and rows that no step changes stay for the next job, as far as its
@@ -107,8 +116,9 @@ class Engine {
   Result<Plan> PlanJob(const Job& job, const BudgetFlags& flags,
                        std::vector<JobChange>* changes = nullptr);
 
-  // The least budget with which PlanJob finds a plan.
-  Result<int64_t> LeastBytes(const Job& job);
+  // `flags` with at most `num_bytes` for the memory that the device computes in, but no less than
+  // PlanJob finds a plan with.
+  Result<BudgetFlags> Shrink(const Job& job, const BudgetFlags& flags, int64_t num_bytes);
 
   // Every fault of files, headers and values is found before any work starts;
   // a picture appears under its name whole or not at all.
@@ -116,6 +126,9 @@ class Engine {
 
   // Also while a job runs, from another thread.
   MemoryInUse ReadMemoryInUse() const;
+
+  // The job that ended so may do better in another process.
+  bool device_is_lost() const { return device_->is_lost(); }
 
   // What stayed of earlier jobs, and its end.
   int64_t kept_bytes() const { return kept_ ? kept_->num_bytes() : 0; }

@@ -343,10 +343,13 @@ void JobRunner::HearDeath(const WorkerDeath& death) {
   }
   Outcome outcome{.requeues = true, .memory_bytes = run_->job.memory_bytes};
   outcome.end.num_deaths = num_deaths;
-  const std::optional<int64_t> peak = run_->job.row.plan.is_object()
-                                          ? NumberOf(run_->job.row.plan, "peak_ram_bytes")
-                                          : std::nullopt;
-  if (death.own_making && peak) outcome.memory_bytes = *peak - *peak / 4;
+  if (death.own_making && run_->job.row.plan.is_object()) {
+    // Of the memory that the device computes in.
+    const Json& plan = run_->job.row.plan;
+    const int64_t vram = NumberOf(plan, "peak_vram_bytes").value_or(0);
+    const std::optional<int64_t> peak = vram > 0 ? vram : NumberOf(plan, "peak_ram_bytes");
+    if (peak) outcome.memory_bytes = *peak - *peak / 4;
+  }
   outcome.event = {
       {"reason", death.reason}, {"counted", death.own_making}, {"num_deaths", num_deaths}};
   run_->outcome = std::move(outcome);

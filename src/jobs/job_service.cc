@@ -283,10 +283,7 @@ class Service final : public JobService {
                     {"role", role},
                     {"num_threads", options_.num_threads},
                     {"models_dir", options_.models_dir.string()}};
-    if (options_.sim) {
-      message["sim"] = {{"vram_bytes", options_.sim->vram_bytes},
-                        {"link_bytes_per_s", options_.sim->link_bytes_per_s}};
-    }
+    message.update(DeviceToJson(options_.device));
     return message;
   }
 

@@ -34,7 +34,7 @@ struct JobServiceOptions {
   std::optional<int64_t> memory_bytes;   // of server and workers together; unset: the machine's
   std::filesystem::path scratch_folder;  // RunOptions
   size_t num_threads = 1;                // of the engine
-  std::optional<SimOptions> sim = {};    // EngineOptions; its memory and link alone
+  DeviceOptions device = {};             // EngineOptions
   // A worker that is silent for so long while it runs a job is killed, and the death counted.
   double watchdog_s = 600;
   double keep_removed_s = 600;  // how long Restore brings back what Remove took away

@@ -52,6 +52,9 @@ constexpr timeval kSendTimeout = {.tv_sec = 5, .tv_usec = 0};
 }  // namespace
 
 WorkerDeath DeathOf(int wait_status, bool out_of_memory) {
+  if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == kDeviceLostExit) {
+    return {.own_making = true, .reason = "the device was lost"};
+  }
   if (WIFEXITED(wait_status)) {
     return {.own_making = true, .reason = fmt::format("exit {}", WEXITSTATUS(wait_status))};
   }

@@ -100,10 +100,7 @@ class Worker {
         .keep_weights = runs_jobs,
         .keep_tokenizers = !runs_jobs,
         .measures_rates = runs_jobs};
-    if (const auto sim = start.find("sim"); sim != start.end()) {
-      options.sim = {.vram_bytes = NumberOf(*sim, "vram_bytes").value_or(0),
-                     .link_bytes_per_s = sim->value("link_bytes_per_s", 0.0)};
-    }
+    options.device = DeviceFromJson(start);
     INGOT_ASSIGN_OR_RETURN(Engine engine, Engine::Open(options));
     engine_.emplace(std::move(engine));
     files_ = OpenModelFiles(runs_jobs ? kFilesOfJob : kFilesOfQuestions);
@@ -151,6 +148,8 @@ class Worker {
     if (type == "run") {
       const std::string id = TextOf(task.message, "id");
       const Result<JobResult> result = RunJob(id, task);
+      // A death of the job's own making: it is tried again in a new process, with a smaller plan.
+      if (!result.ok() && engine_->device_is_lost()) std::_Exit(kDeviceLostExit);
       Json report = result.ok() ? Json{{"type", "done"}, {"id", id}, {"result", ToJson(*result)}}
                                 : Json{{"type", "failed"}, {"id", id}};
       if (!result.ok()) report.update(FaultToJson(result.status()));
@@ -195,8 +194,7 @@ class Worker {
     BudgetFlags budget = BudgetOf(message);
     // After a death the budget is a wish: the smallest plan is taken where none is that small.
     if (const std::optional<int64_t> wish = NumberOf(message, "shrunk_bytes")) {
-      INGOT_ASSIGN_OR_RETURN(const int64_t least, engine_->LeastBytes(job));
-      budget.memory_bytes = std::min(std::max(*wish, least), budget.memory_bytes.value_or(*wish));
+      INGOT_ASSIGN_OR_RETURN(budget, engine_->Shrink(job, budget, *wish));
     }
     std::vector<fs::path> paths;
     for (const Json& path : message["paths"]) paths.emplace_back(path.get<std::string>());

@@ -78,6 +78,28 @@ Result<bool> MessageStream::Fill(int flags) {
   }
 }
 
+Json DeviceToJson(const DeviceOptions& device) {
+  if (const auto* cuda = std::get_if<CudaOptions>(&device)) {
+    return {{"cuda", {{"vram_bytes", cuda->vram_bytes}}}};
+  }
+  if (const auto* sim = std::get_if<SimOptions>(&device)) {
+    return {
+        {"sim", {{"vram_bytes", sim->vram_bytes}, {"link_bytes_per_s", sim->link_bytes_per_s}}}};
+  }
+  return Json::object();
+}
+
+DeviceOptions DeviceFromJson(const Json& message) {
+  if (const auto cuda = message.find("cuda"); cuda != message.end()) {
+    return CudaOptions{.vram_bytes = NumberOf(*cuda, "vram_bytes").value_or(0)};
+  }
+  if (const auto sim = message.find("sim"); sim != message.end()) {
+    return SimOptions{.vram_bytes = NumberOf(*sim, "vram_bytes").value_or(0),
+                      .link_bytes_per_s = sim->value("link_bytes_per_s", 0.0)};
+  }
+  return CpuDeviceOptions{};
+}
+
 Json FaultToJson(const Status& status) {
   return {{"code", Name(status.code())}, {"error", status.message()}};
 }

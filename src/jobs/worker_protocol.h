@@ -2,8 +2,9 @@
 // the worker finds as descriptor 3.
 //
 // To the worker:
-//   start     {role, num_threads, models_dir, sim}      first; role "jobs" or "questions"; sim, if
-//                                                       there, {vram_bytes, link_bytes_per_s}
+//   start     {role, num_threads, models_dir, cuda, sim}  first; role "jobs" or "questions"; one of
+//                                                       cuda {vram_bytes} and sim {vram_bytes,
+//                                                       link_bytes_per_s}, or none: the processor
 //   ask       {number, question, argument}              as JobService::Ask
 //   run       {id, job, paths, memory_bytes, beside_bytes, shrunk_bytes, forge_inference_memory,
 //              scratch_folder, embedding_cache}          shrunk_bytes: a wish, after a death
@@ -30,11 +31,15 @@
 #include <string_view>
 
 #include "base/status.h"
+#include "engine/engine.h"
 #include "engine/json.h"
 
 namespace ingot {
 
 inline constexpr int kWorkerSocket = 3;
+
+// How a worker exits whose device is lost; a new one may find it again.
+inline constexpr int kDeviceLostExit = 60;
 
 // A model file of many thousand tensors is described in some MiB.
 inline constexpr size_t kMaxMessageBytes = 64 << 20;
@@ -65,6 +70,10 @@ class MessageStream {
   std::string buffer_;
   size_t searched_ = 0;  // of the buffer: no end of line before
 };
+
+// Members "cuda" and "sim" of a start message; faults to order are left out.
+Json DeviceToJson(const DeviceOptions& device);
+DeviceOptions DeviceFromJson(const Json& message);
 
 // {code, error} and back.
 Json FaultToJson(const Status& status);

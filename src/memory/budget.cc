@@ -12,7 +12,9 @@ Budget MakeBudget(const BudgetFlags& flags, const UsableMemory& usable_ram,
   if (flags.memory_bytes) budget = {*flags.memory_bytes, "--memory"};
   budget.beside_bytes = flags.beside_bytes;
   budget.forge_inference_memory = flags.forge_inference_memory;
-  if (free_vram_bytes) budget.vram_bytes = flags.vram_bytes.value_or(*free_vram_bytes);
+  if (free_vram_bytes) {
+    budget.vram_bytes = std::min(flags.vram_bytes.value_or(*free_vram_bytes), *free_vram_bytes);
+  }
   return budget;
 }
 

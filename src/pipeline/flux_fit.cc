@@ -54,13 +54,20 @@ FluxPipeline::Least FluxPipeline::LeastOfGroups() {
   const int64_t vae = vae_->least_bytes();
   const int64_t beside = num_groups() > 1 ? hoist : 0;
   if (!has_vram_) return {.ram_bytes = PeakOf(clip, t5, hoist, flux + beside, vae)};
-  return {.ram_bytes = HostPeak(), .vram_bytes = std::max({clip, t5, hoist, flux + beside, vae})};
+  return {.ram_bytes = LeastHostPeak(),
+          .vram_bytes = std::max({clip, t5, hoist, flux + beside, vae})};
 }
 
 int64_t FluxPipeline::HostPeak() const {
   const int64_t beside = num_groups() > 1 ? hoist_->host_bytes() : 0;
   return PeakOf(clip_->host_bytes(), t5_->host_bytes(), hoist_->host_bytes(),
                 flux_->host_bytes() + beside, vae_->host_bytes());
+}
+
+int64_t FluxPipeline::LeastHostPeak() {
+  const int64_t beside = num_groups() > 1 ? hoist_->least_host_bytes() : 0;
+  return PeakOf(clip_->least_host_bytes(), t5_->least_host_bytes(), hoist_->least_host_bytes(),
+                flux_->least_host_bytes() + beside, vae_->least_host_bytes());
 }
 
 int64_t FluxPipeline::PeakOf(int64_t clip, int64_t t5, int64_t hoist, int64_t flux,

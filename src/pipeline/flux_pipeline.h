@@ -113,7 +113,10 @@ class FluxPipeline {
   int64_t num_groups() const;
   int64_t fixed_bytes() const;  // of the process itself
   Least LeastOfGroups();        // with groups of group_rows_
-  int64_t HostPeak() const;     // in RAM, whatever the ways, on a device with memory of its own
+  // In RAM, on a device with memory of its own: of the chosen ways, or of those with the least
+  // there.
+  int64_t HostPeak() const;
+  int64_t LeastHostPeak();
   // With these bytes of the phases, with what they carry and the process.
   int64_t PeakOf(int64_t clip, int64_t t5, int64_t hoist, int64_t flux, int64_t vae) const;
   // What each phase holds beside its arena: embeddings, hoisted rows, latents, pictures.

@@ -30,14 +30,14 @@ bool Phase::CompileNext() {
   return true;
 }
 
-int64_t Phase::least_bytes() {
+const Program& Phase::LeastWay() {
   while (CompileNext()) {
   }
-  const auto least = [&](const Program& program) {
-    return WayOf(program, num_runs_).least_bytes();
-  };
-  return least(std::ranges::min(ways_, {}, least));
+  return *std::ranges::min_element(
+      ways_, {}, [&](const Program& program) { return WayOf(program, num_runs_).least_bytes(); });
 }
+
+int64_t Phase::least_bytes() { return WayOf(LeastWay(), num_runs_).least_bytes(); }
 
 int64_t Phase::MostResidentBytes(const Room& room) const {
   const int64_t needed =

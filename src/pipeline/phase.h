@@ -44,14 +44,16 @@ class Phase {
   // Whether all ways can still be had: a slower one that has settled is cut for good.
   bool CanFitAgain() const { return !is_cut_; }
 
-  // In RAM, whatever the way, on a device with memory of its own.
-  int64_t host_bytes() const { return ways_.front().host_bytes(); }
+  // In RAM, on a device with memory of its own; of the way that takes the least there.
+  int64_t host_bytes() const { return program().host_bytes(); }
+  int64_t least_host_bytes() { return LeastWay().host_bytes(); }
 
   const Program& program() const { return ways_[way_]; }
   PhasePlan Plan(const DeviceRates* rates) const { return program().Plan(name_, rates); }
 
  private:
-  bool CompileNext();                                 // false: there is none
+  bool CompileNext();  // false: there is none
+  const Program& LeastWay();
   int64_t MostResidentBytes(const Room& room) const;  // of the chosen way
 
   std::string name_;

@@ -7,6 +7,8 @@
 #include <fmt/ranges.h>
 
 #include "base/stopwatch.h"
+#include "runtime/host_spill.h"
+#include "runtime/scratch_file.h"
 
 namespace ingot {
 namespace {
@@ -40,7 +42,7 @@ Result<std::unique_ptr<Execution>> Execution::Start(const Program& program, Devi
   std::unique_ptr<Execution> execution(new Execution(program, device, options));
   if (program.scratch_bytes() > 0) {
     INGOT_ASSIGN_OR_RETURN(
-        execution->scratch_,
+        execution->spill_,
         ScratchFile::Create(options.scratch_folder, program.scratch_bytes(), device.trace()));
   }
   INGOT_ASSIGN_OR_RETURN(execution->arena_, device.Allocate(program.arena_bytes(), stop));
@@ -48,6 +50,10 @@ Result<std::unique_ptr<Execution>> Execution::Start(const Program& program, Devi
   if (execution->copies_ != nullptr) {
     INGOT_ASSIGN_OR_RETURN(execution->host_,
                            execution->copies_->AllocatePinned(program.host_bytes()));
+    execution->spill_ = std::make_unique<HostSpill>(
+        *execution->copies_,
+        execution->host_->bytes().subspan(static_cast<size_t>(program.spill_offset()),
+                                          static_cast<size_t>(program.spilled_bytes())));
   }
   execution->targets_ = execution->PlaceWeights();
   execution->PlaceViews();
@@ -300,16 +306,16 @@ Status Execution::RunStrips(const Program::Step& step, const OpCall& whole, std:
     return std::span(this->at(window.offsets[static_cast<size_t>(strip % 2)]),
                      static_cast<size_t>((rows.end - rows.begin) * window.row_bytes));
   };
-  const auto file_offset = [&](const Program::Window& window, int64_t strip) {
-    return window.file_offset + rows_of(window.input_idx, strip).begin * window.row_bytes;
+  const auto spill_offset = [&](const Program::Window& window, int64_t strip) {
+    return window.spill_offset + rows_of(window.input_idx, strip).begin * window.row_bytes;
   };
   // Of the strips of either parity.
-  std::array<ScratchFile::Ticket, 2> reads = {}, writes = {};
+  std::array<Spill::Ticket, 2> reads = {}, writes = {};
   const auto read = [&](int64_t strip) {
     for (const Program::Window& window : step.windows) {
       if (window.input_idx < 0) continue;
       reads[static_cast<size_t>(strip % 2)] =
-          scratch_->Read(file_offset(window, strip), bytes_of(window, strip));
+          spill_->Read(spill_offset(window, strip), bytes_of(window, strip));
     }
   };
   const bool has_reads = std::ranges::any_of(
@@ -322,8 +328,8 @@ Status Execution::RunStrips(const Program::Step& step, const OpCall& whole, std:
   if (has_reads) read(0);
   for (int64_t strip = 0; strip < num_strips; ++strip) {
     const auto parity = static_cast<size_t>(strip % 2);
-    if (has_reads) INGOT_RETURN_IF_ERROR(scratch_->Wait(reads[parity]));
-    if (written != nullptr && strip >= 2) INGOT_RETURN_IF_ERROR(scratch_->Wait(writes[parity]));
+    if (has_reads) INGOT_RETURN_IF_ERROR(spill_->Wait(reads[parity]));
+    if (written != nullptr && strip >= 2) INGOT_RETURN_IF_ERROR(spill_->Wait(writes[parity]));
     if (has_reads && strip + 1 < num_strips) read(strip + 1);
 
     const RowRange rows = output_rows(strip);
@@ -368,11 +374,11 @@ Status Execution::RunStrips(const Program::Step& step, const OpCall& whole, std:
           stop));
     }
     if (written != nullptr) {
-      writes[parity] = scratch_->Write(file_offset(*written, strip), bytes_of(*written, strip));
+      writes[parity] = spill_->Write(spill_offset(*written, strip), bytes_of(*written, strip));
     }
   }
   // The windows are another step's next.
-  return written != nullptr ? scratch_->Wait(writes[static_cast<size_t>((num_strips - 1) % 2)])
+  return written != nullptr ? spill_->Wait(writes[static_cast<size_t>((num_strips - 1) % 2)])
                             : Status();
 }
 

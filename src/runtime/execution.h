@@ -12,13 +12,14 @@
 #include "runtime/kept_memory.h"
 #include "runtime/program.h"
 #include "runtime/run_counters.h"
-#include "runtime/scratch_file.h"
+#include "runtime/spill.h"
 #include "runtime/weight_stream.h"
 
 namespace ingot {
 
 struct ExecutionOptions {
-  // Where pictures on disk go, if the program has some: to a file without a name (ScratchFile).
+  // Where spilled pictures go of a device in RAM, if the program has some: to a file without a name
+  // (ScratchFile).
   std::filesystem::path scratch_folder = {};
   // Whence the block of resident weights is taken where it is there, and where it goes in the end,
   // whole, whatever came of the runs.
@@ -98,7 +99,7 @@ class Execution {
   Trace* trace_ = nullptr;
   std::vector<Trace::Label> step_labels_;  // with a trace
   Trace::Label run_label_ = 0, gather_label_ = 0;
-  std::unique_ptr<ScratchFile> scratch_;  // null where no picture goes to disk
+  std::unique_ptr<Spill> spill_;  // null where no picture is spilled
   std::vector<WeightStream::Target> targets_;
   std::unique_ptr<WeightStream> stream_;  // last: writes into the arena and the residents
 };

@@ -53,9 +53,9 @@ Result<Program> Program::Compile(Graph graph, ComponentTensors tensors, const De
   return program;
 }
 
-// Statistics of a picture on disk are no step of their own: they are taken while it is made.
+// Statistics of a spilled picture are no step of their own: they are taken while it is made.
 void Program::FindStrips(const Device& device) {
-  pictures_ = FindPicturesOnDisk(graph_, storage_, device, options_.strips);
+  pictures_ = FindSpilledPictures(graph_, storage_, device, options_.strips);
   std::erase_if(storage_.steps, [&](int32_t step) {
     const Node& node = graph_.nodes()[static_cast<size_t>(step)];
     if (!std::holds_alternative<op::GroupNormStats>(node.op)) return false;
@@ -75,7 +75,7 @@ void Program::AddWindows(Step& step) {
     if (!pictures_.Has(root)) return;
     const Node& picture = graph_.nodes()[static_cast<size_t>(value)];
     step.windows.push_back({.input_idx = input_idx,
-                            .file_offset = pictures_.file_offsets[static_cast<size_t>(root)],
+                            .spill_offset = pictures_.spill_offsets[static_cast<size_t>(root)],
                             .row_bytes = NumBytes(picture.dtype, picture.shape) / picture.shape[1],
                             .num_rows = num_rows});
   };
@@ -356,6 +356,7 @@ void Program::LayOutHost() {
     take(gather.ids_bytes());
     take(gather.pages_bytes());
   }
+  spill_offset_ = take(pictures_.num_bytes);
   host_bytes_ = RoundUpToPage(host_bytes_);
 }
 
@@ -394,8 +395,7 @@ std::string Program::ResidentsKey() const {
                      Sha256(std::as_bytes(std::span(layout))));
 }
 
-// A strip transforms the filters anew, and is computed while others are on their way to the scratch
-// file or from it.
+// A strip transforms the filters anew, and is computed while others are on their way.
 double Program::StepSeconds(const Step& step, const DeviceRates& rates) const {
   Operands operands;
   FindOperands(step, operands);
@@ -404,16 +404,16 @@ double Program::StepSeconds(const Step& step, const DeviceRates& rates) const {
   const int64_t num_rows = graph_.nodes()[static_cast<size_t>(step.node)].shape[1];
   const int64_t num_strips = (num_rows + strip_rows() - 1) / strip_rows();
   cost.num_filters *= static_cast<double>(num_strips);
-  double seconds = Seconds(cost, rates), scratch_bytes = 0;
+  double seconds = Seconds(cost, rates), spilled_bytes = 0;
   if (step.stats >= 0) {
     FindStatsOperands(step, operands);
     seconds += Seconds(CostOf(operands.signature), rates);
   }
   for (const Window& window : step.windows) {
     const int64_t rows = window.input_idx < 0 ? num_rows : num_strips * window.num_rows;
-    scratch_bytes += static_cast<double>(rows * window.row_bytes);
+    spilled_bytes += static_cast<double>(rows * window.row_bytes);
   }
-  return std::max(seconds, scratch_bytes / rates.read_bytes);
+  return std::max(seconds, spilled_bytes / rates.read_bytes);
 }
 
 PhasePlan Program::Plan(std::string phase_name, const DeviceRates* rates) const {
@@ -425,7 +425,7 @@ PhasePlan Program::Plan(std::string phase_name, const DeviceRates* rates) const 
                     .ring_bytes = transfers_.ring_bytes,
                     .num_runs = transfers_.num_runs,
                     .host_bytes = host_bytes_,
-                    .scratch_bytes = pictures_.file_bytes};
+                    .scratch_bytes = scratch_bytes()};
   if (host_bytes_ > 0) plan.vram_bytes = arena_bytes() + transfers_.resident_bytes;
   for (const Step& step : steps_) {
     if (!step.is_whole()) {

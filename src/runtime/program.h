@@ -48,10 +48,10 @@ class Program {
     int64_t pages_bytes() const { return row_bytes() + 3 * kPageBytes; }
   };
 
-  // A picture on disk that a step reads or writes, through two windows of its rows in turn.
+  // A spilled picture that a step reads or writes, through two windows of its rows in turn.
   struct Window {
-    int input_idx = -1;       // the operand; -1: the output
-    int64_t file_offset = 0;  // of the picture in the scratch file
+    int input_idx = -1;        // the operand; -1: the output
+    int64_t spill_offset = 0;  // of the picture in the spill
     int64_t row_bytes = 0;
     int64_t num_rows = 0;                 // most that one window holds
     std::array<int64_t, 2> offsets = {};  // in the arena
@@ -112,8 +112,8 @@ class Program {
   int64_t arena_bytes() const { return ring_offset() + transfers_.ring_bytes; }
 
   // On a device with memory of its own: the block of host memory that its copies go through. First
-  // WeightStream::kPinnedBytes of the reader, then inputs and outputs, then rows of tables. 0: the
-  // device computes in RAM.
+  // WeightStream::kPinnedBytes of the reader, then inputs and outputs, then rows of tables, then
+  // spilled pictures. 0: the device computes in RAM.
   int64_t host_bytes() const { return host_bytes_; }
   int64_t host_offset(int32_t node) const { return host_offsets_[static_cast<size_t>(node)]; }
 
@@ -121,8 +121,11 @@ class Program {
   // Of two programs with one key the blocks are equal, byte by byte. Empty: nothing is resident.
   std::string ResidentsKey() const;
 
-  // Room for pictures on disk, and the height of the strips in which they are made.
-  int64_t scratch_bytes() const { return pictures_.file_bytes; }
+  // Room for spilled pictures: on disk, or from spill_offset on in the host block; and the height
+  // of the strips in which they are made.
+  int64_t spilled_bytes() const { return pictures_.num_bytes; }
+  int64_t scratch_bytes() const { return host_bytes_ > 0 ? 0 : pictures_.num_bytes; }
+  int64_t spill_offset() const { return spill_offset_; }
   int64_t strip_rows() const { return options_.strips.strip_rows; }
 
   // With rates the plan has its seconds: those of the steps, in which the weights come as the
@@ -156,8 +159,8 @@ class Program {
   Graph graph_;
   ComponentTensors tensors_;
   Options options_;
-  PicturesOnDisk pictures_;
-  std::map<int32_t, int32_t> stats_of_;  // of a picture on disk: the node of its statistics
+  SpilledPictures pictures_;
+  std::map<int32_t, int32_t> stats_of_;  // of a spilled picture: the node of its statistics
   Schedule schedule_;                    // of the nodes that run
   Storage storage_;
   std::vector<Step> steps_;
@@ -168,7 +171,7 @@ class Program {
   std::vector<DType> dtypes_;                                 // of every node, in memory
   std::vector<int64_t> offsets_;                              // of every root that is an activation
   ArenaLayout layout_;
-  int64_t host_bytes_ = 0;
+  int64_t host_bytes_ = 0, spill_offset_ = 0;
   std::vector<int64_t> host_offsets_;  // of every node that is input or output
   TransferPlan transfers_;
 };

@@ -15,6 +15,7 @@
 
 #include "base/status.h"
 #include "base/trace.h"
+#include "runtime/spill.h"
 
 namespace ingot {
 
@@ -24,7 +25,7 @@ inline constexpr int64_t kScratchAlignment = 4096;
 
 // Transfers run one after the other in the order they were queued, on one
 // thread. Used by one thread at a time. Allocates nothing after Create.
-class ScratchFile {
+class ScratchFile final : public Spill {
  public:
   // Room for `num_bytes` in `folder`, taken from the disk at once, so that a full
   // disk is found before the work. kInvalidArgument for a folder in memory (tmpfs:
@@ -32,18 +33,13 @@ class ScratchFile {
   // With a trace the thread of transfers has a row.
   static Result<std::unique_ptr<ScratchFile>> Create(const std::filesystem::path& folder,
                                                      int64_t num_bytes, Trace* trace = nullptr);
-  ~ScratchFile();  // waits for what is queued
+  ~ScratchFile() override;  // waits for what is queued
   ScratchFile(const ScratchFile&) = delete;
   ScratchFile& operator=(const ScratchFile&) = delete;
 
-  // Number of a transfer, for Wait. Queueing blocks while kMaxQueued are not done.
-  using Ticket = uint64_t;
-  static constexpr size_t kMaxQueued = 16;
-  Ticket Write(int64_t offset, std::span<const std::byte> bytes);
-  Ticket Read(int64_t offset, std::span<std::byte> bytes);
-
-  // Until that transfer and all before it are done; the first error of any of them.
-  Status Wait(Ticket ticket);
+  Ticket Write(int64_t offset, std::span<const std::byte> bytes) override;
+  Ticket Read(int64_t offset, std::span<std::byte> bytes) override;
+  Status Wait(Ticket ticket) override;  // of either direction
 
   int64_t transferred_bytes() const;
   double stalled_s() const { return stalled_s_; }  // that Wait and a full queue have waited

@@ -18,10 +18,10 @@ bool ReadsWindows(const op::Op& op, int input_idx) {
 
 }  // namespace
 
-PicturesOnDisk FindPicturesOnDisk(const Graph& graph, const Storage& storage, const Device& device,
-                                  const StripOptions& options) {
+SpilledPictures FindSpilledPictures(const Graph& graph, const Storage& storage,
+                                    const Device& device, const StripOptions& options) {
   const std::vector<Node>& nodes = graph.nodes();
-  PicturesOnDisk pictures = {.file_offsets = std::vector<int64_t>(nodes.size(), -1)};
+  SpilledPictures pictures = {.spill_offsets = std::vector<int64_t>(nodes.size(), -1)};
   if (options.max_picture_bytes == std::numeric_limits<int64_t>::max()) return pictures;
 
   const auto root_of = [&](Value value) {
@@ -80,8 +80,8 @@ PicturesOnDisk FindPicturesOnDisk(const Graph& graph, const Storage& storage, co
     roots.push_back(i);
   }
   const ArenaLayout layout = LayOutArena(spilled);
-  for (size_t k = 0; k < roots.size(); ++k) pictures.file_offsets[roots[k]] = layout.offsets[k];
-  pictures.file_bytes = layout.arena_bytes;
+  for (size_t k = 0; k < roots.size(); ++k) pictures.spill_offsets[roots[k]] = layout.offsets[k];
+  pictures.num_bytes = layout.arena_bytes;
   return pictures;
 }
 

@@ -1,4 +1,4 @@
-// Pictures that stand on disk, and the ops that then run strip by strip.
+// Pictures that are spilled (spill.h), and the ops that then run strip by strip.
 #pragma once
 
 #include <cstdint>
@@ -12,23 +12,23 @@
 namespace ingot {
 
 struct StripOptions {
-  // Larger pictures go to disk, where all that makes and reads them takes strips.
+  // Larger pictures are spilled, where all that makes and reads them takes strips.
   int64_t max_picture_bytes = std::numeric_limits<int64_t>::max();
   int64_t strip_rows = 64;  // of the output; a multiple of kStripGrid
 };
 
-struct PicturesOnDisk {
-  std::vector<int64_t> file_offsets;  // of every root in the scratch file; -1: in memory
-  int64_t file_bytes = 0;
+struct SpilledPictures {
+  std::vector<int64_t> spill_offsets;  // of every root; -1: in the device's memory
+  int64_t num_bytes = 0;
 
-  bool Has(int32_t root) const { return file_offsets[static_cast<size_t>(root)] >= 0; }
+  bool Has(int32_t root) const { return spill_offsets[static_cast<size_t>(root)] >= 0; }
 };
 
-// Steps of `storage` are the order of the run. A picture goes to disk when it is larger than the
+// Steps of `storage` are the order of the run. A picture is spilled when it is larger than the
 // options say, one picture (batch 1) whose rows are whole pages, made by a Conv2d, and read by none
 // but Conv2d (as x or residual) and GroupNormStats.
-PicturesOnDisk FindPicturesOnDisk(const Graph& graph, const Storage& storage, const Device& device,
-                                  const StripOptions& options);
+SpilledPictures FindSpilledPictures(const Graph& graph, const Storage& storage,
+                                    const Device& device, const StripOptions& options);
 
 struct RowRange {
   int64_t begin = 0, end = 0;

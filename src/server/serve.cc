@@ -91,7 +91,7 @@ Status Serve(const ServeOptions& options, std::stop_token stop) {
                                            .memory_bytes = options.memory_bytes,
                                            .scratch_folder = options.scratch_folder,
                                            .num_threads = options.num_threads,
-                                           .sim = options.sim}));
+                                           .device = options.device}));
   return ServeJobs(options, *jobs, stop, [](const std::string& url) {
     std::printf("Ingot listens at %s\n", url.c_str());
     std::fflush(stdout);

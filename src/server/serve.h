@@ -31,8 +31,8 @@ struct ServeOptions {
   std::filesystem::path scratch_folder;
   std::filesystem::path worker_binary;  // run as `BINARY worker`
   std::optional<int64_t> memory_bytes;
-  size_t num_threads = 1;         // of the engine
-  std::optional<SimOptions> sim;  // --device sim
+  size_t num_threads = 1;  // of the engine
+  DeviceOptions device;
 
   std::string api_auth;  // "user:password,user2:password2"
   bool is_insecure = false;

@@ -13,6 +13,13 @@ constexpr size_t kDefaultLines = 200;
 
 using Clock = std::chrono::steady_clock;
 
+// What --vram says; null where nothing is said.
+Json VramLimit(const DeviceOptions& device) {
+  if (const auto* sim = std::get_if<SimOptions>(&device)) return sim->vram_bytes;
+  const auto* cuda = std::get_if<CudaOptions>(&device);
+  return cuda != nullptr && cuda->vram_bytes > 0 ? Json(cuda->vram_bytes) : Json();
+}
+
 Json StateJson(JobService& jobs, const ServeOptions& options, const std::string& url,
                double uptime_s) {
   const ServiceState state = jobs.State();
@@ -35,8 +42,8 @@ Json StateJson(JobService& jobs, const ServeOptions& options, const std::string&
             {"num_quarantined", state.num_quarantined}}},
           {"memory", MemoryJson(jobs.Memory())},
           {"device",
-           {{"name", options.sim ? "sim" : "cpu"},
-            {"vram_bytes", options.sim ? Json(options.sim->vram_bytes) : Json()},
+           {{"name", NameOf(options.device)},
+            {"vram_bytes", VramLimit(options.device)},
             {"num_threads", options.num_threads}}},
           {"folders",
            {{"models", std::filesystem::absolute(options.models_dir).string()},

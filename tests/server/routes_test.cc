@@ -354,7 +354,7 @@ TEST(StateApi, SaysHowTheServerIsWithoutItsSecrets) {
   const ServeOptions options{.models_dir = "/m",
                              .data_dir = "/d",
                              .num_threads = 3,
-                             .sim = SimOptions{.vram_bytes = 7},
+                             .device = SimOptions{.vram_bytes = 7},
                              .api_auth = "user:secret"};
   AddStateRoutes(client.router, client.jobs, options, log, [] { return "http://127.0.0.1:1"; });
   const Response response = client.Ask("GET", "/ingot/v1/state");

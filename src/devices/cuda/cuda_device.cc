@@ -1,5 +1,6 @@
 #include "devices/cuda/cuda_device.h"
 
+#include <algorithm>
 #include <concepts>
 #include <mutex>
 #include <type_traits>
@@ -11,6 +12,7 @@
 #include "devices/copy_engine.h"
 #include "devices/cuda/context.h"
 #include "devices/cuda/conv.h"
+#include "devices/cuda/driver_memory.h"
 #include "devices/cuda/elementwise.h"
 #include "devices/cuda/group_norm.h"
 #include "devices/cuda/matmul.h"
@@ -64,8 +66,7 @@ bool AcceptsDType(const op::Op& op, int input_idx, DType dtype) {
 
 class CudaDevice final : public Device, public CopyEngine {
  public:
-  CudaDevice(const CudaOptions& options, std::unique_ptr<cuda::Matmul> matmul)
-      : options_(options), matmul_(std::move(matmul)) {}
+  explicit CudaDevice(const CudaOptions& options) : options_(options) {}
 
   std::string_view name() const override { return "cuda"; }
   CopyEngine* copy_engine() override { return this; }
@@ -80,6 +81,9 @@ class CudaDevice final : public Device, public CopyEngine {
   bool AcceptsStrips(const op::Op& op) const override;
   int64_t WorkspaceBytes(const OpSignature& signature) const override;
   Status Run(const OpCall& call, std::stop_token stop) override;
+  bool is_lost() const override {
+    return work_ != nullptr && cudaStreamSynchronize(work_->compute.get()) != cudaSuccess;
+  }
 
   int64_t FreeBytes() const override;
   int64_t UsedBytes() const override;
@@ -103,12 +107,20 @@ class CudaDevice final : public Device, public CopyEngine {
   // Returns when all streams are empty, whatever came of it.
   void Drain();
 
+  // What takes memory of the GPU itself: made with the first allocation, so that who only plans
+  // takes none.
+  struct Work {
+    std::unique_ptr<cuda::Matmul> matmul;
+    cuda::Stream compute, copies[2];
+    cuda::Timeline ops, copied[2];  // guarded by mutex_
+  };
+  Status Start();
+
   const CudaOptions options_;
-  std::unique_ptr<cuda::Matmul> matmul_;
-  cuda::Stream compute_, copies_[2];
+  std::unique_ptr<Work> work_;
+  int64_t context_bytes_ = 0;  // that the driver took for it
 
   mutable std::mutex mutex_;  // the reader of weights copies while the host runs ops
-  cuda::Timeline ops_, copied_[2];
   int64_t used_bytes_ = 0, peak_bytes_ = 0;
 };
 
@@ -151,26 +163,45 @@ void CudaDevice::Count(int64_t num_bytes) {
 }
 
 void CudaDevice::Drain() {
-  for (const cuda::Stream* stream : {&compute_, &copies_[kUp], &copies_[kDown]}) {
+  for (const cuda::Stream* stream : {&work_->compute, &work_->copies[kUp], &work_->copies[kDown]}) {
     (void)cudaStreamSynchronize(stream->get());
   }
 }
 
+Status CudaDevice::Start() {
+  if (work_ != nullptr) return {};
+  const Result<int64_t> before = cuda::ReadFreeBytes();
+  // A waiting thread sleeps: others have work for the processor.
+  (void)cudaSetDeviceFlags(cudaDeviceScheduleBlockingSync);
+  INGOT_RETURN_IF_ERROR(cuda::StatusOf(cudaSetDevice(0), "a GPU that answers"));
+  INGOT_ASSIGN_OR_RETURN(std::unique_ptr<cuda::Matmul> matmul, cuda::Matmul::Open());
+  work_ = std::make_unique<Work>();
+  work_->matmul = std::move(matmul);
+  const Result<int64_t> after = cuda::ReadFreeBytes();
+  if (before.ok() && after.ok()) context_bytes_ = std::max<int64_t>(*before - *after, 0);
+  return {};
+}
+
 Result<std::unique_ptr<Arena>> CudaDevice::Allocate(int64_t num_bytes, std::stop_token) {
+  INGOT_RETURN_IF_ERROR(Start());
   if (num_bytes == 0)
     return std::unique_ptr<Arena>(std::make_unique<DeviceArena>(std::span<std::byte>(), *this));
   const int64_t free = FreeBytes();
   void* memory = nullptr;
-  if (num_bytes > free || cudaMalloc(&memory, static_cast<size_t>(num_bytes)) != cudaSuccess) {
-    INGOT_RETURN_IF_ERROR(cuda::StatusOf(cudaGetLastError(), "a device that answers"));
+  const cudaError_t error = num_bytes > free ? cudaErrorMemoryAllocation
+                                             : cudaMalloc(&memory, static_cast<size_t>(num_bytes));
+  if (error == cudaErrorMemoryAllocation) {
+    (void)cudaGetLastError();  // no fault of the device
     return Unavailable("cuda: device memory: expected at most {} bytes asked for, found {}", free,
                        num_bytes);
   }
+  INGOT_RETURN_IF_ERROR(cuda::StatusOf(error, "device memory"));
   return std::unique_ptr<Arena>(std::make_unique<DeviceArena>(
       std::span(static_cast<std::byte*>(memory), static_cast<size_t>(num_bytes)), *this));
 }
 
 Result<std::unique_ptr<Arena>> CudaDevice::AllocatePinned(int64_t num_bytes) {
+  INGOT_RETURN_IF_ERROR(Start());
   const size_t size = std::max<size_t>(static_cast<size_t>(num_bytes), 1);
   void* memory = nullptr;
   const bool is_pinned = cudaHostAlloc(&memory, size, cudaHostAllocDefault) == cudaSuccess;
@@ -237,7 +268,7 @@ int64_t CudaDevice::WorkspaceBytes(const OpSignature& signature) const {
 
 Status CudaDevice::Run(const OpCall& call, std::stop_token stop) {
   if (stop.stop_requested()) return Cancelled("cancelled by the caller");
-  const cuda::Context context = {.stream = compute_.get(), .matmul = *matmul_};
+  const cuda::Context context = {.stream = work_->compute.get(), .matmul = *work_->matmul};
   std::visit(
       [&]<typename T>(const T& op) {
         if constexpr (HasKernel<T>) {
@@ -249,26 +280,30 @@ Status CudaDevice::Run(const OpCall& call, std::stop_token stop) {
       *call.op);
   INGOT_RETURN_IF_ERROR(
       cuda::StatusOf(cudaGetLastError(), fmt::format("{} to run", op::Name(*call.op))));
-  INGOT_RETURN_IF_ERROR(matmul_->TakeError());
+  INGOT_RETURN_IF_ERROR(work_->matmul->TakeError());
   cudaEvent_t behind = nullptr;
   {
     const std::scoped_lock lock(mutex_);
-    INGOT_RETURN_IF_ERROR(ops_.Mark(compute_.get()).status());
-    if (ops_.last() > kMaxOpsAhead) behind = ops_.EventOf(ops_.last() - kMaxOpsAhead);
+    INGOT_RETURN_IF_ERROR(work_->ops.Mark(work_->compute.get()).status());
+    if (work_->ops.last() > kMaxOpsAhead)
+      behind = work_->ops.EventOf(work_->ops.last() - kMaxOpsAhead);
   }
   // Of a traced op the end is wanted as well.
   if (trace() != nullptr)
-    return cuda::StatusOf(cudaStreamSynchronize(compute_.get()), "an op to end");
+    return cuda::StatusOf(cudaStreamSynchronize(work_->compute.get()), "an op to end");
   if (behind == nullptr) return {};
   return cuda::StatusOf(cudaEventSynchronize(behind), "an op to end");
 }
 
 int64_t CudaDevice::FreeBytes() const {
-  size_t free = 0, total = 0;
-  if (cudaMemGetInfo(&free, &total) != cudaSuccess) return 0;
-  const int64_t of_driver = static_cast<int64_t>(free);
-  if (options_.vram_bytes == 0) return of_driver;
-  return std::max<int64_t>(std::min(of_driver, options_.vram_bytes - UsedBytes()), 0);
+  Result<int64_t> free = cuda::ReadFreeBytes();
+  if (!free.ok()) {
+    size_t of_driver = 0, total = 0;
+    free = cudaMemGetInfo(&of_driver, &total) == cudaSuccess ? static_cast<int64_t>(of_driver) : 0;
+  }
+  if (options_.vram_bytes == 0) return *free;
+  const int64_t of_budget = options_.vram_bytes - context_bytes_ - UsedBytes();
+  return std::max<int64_t>(std::min(*free, of_budget), 0);
 }
 
 int64_t CudaDevice::UsedBytes() const {
@@ -297,16 +332,17 @@ Result<Event> CudaDevice::Download(std::span<const std::byte> device, std::span<
 }
 
 Result<Event> CudaDevice::Copy(int stream, const void* from, void* to, size_t num_bytes) {
-  const cudaStream_t copies = copies_[stream].get();
+  const cudaStream_t copies = work_->copies[stream].get();
   const std::scoped_lock lock(mutex_);
-  if (ops_.last() > 0) {
-    INGOT_RETURN_IF_ERROR(cuda::StatusOf(cudaStreamWaitEvent(copies, ops_.EventOf(ops_.last()), 0),
-                                         "to wait for an op"));
+  if (work_->ops.last() > 0) {
+    INGOT_RETURN_IF_ERROR(
+        cuda::StatusOf(cudaStreamWaitEvent(copies, work_->ops.EventOf(work_->ops.last()), 0),
+                       "to wait for an op"));
   }
   const cudaMemcpyKind kind = stream == kUp ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToHost;
   INGOT_RETURN_IF_ERROR(
       cuda::StatusOf(cudaMemcpyAsync(to, from, num_bytes, kind, copies), "a copy to begin"));
-  INGOT_ASSIGN_OR_RETURN(const int64_t number, copied_[stream].Mark(copies));
+  INGOT_ASSIGN_OR_RETURN(const int64_t number, work_->copied[stream].Mark(copies));
   return Event{stream, number};
 }
 
@@ -316,7 +352,7 @@ Status CudaDevice::Wait(Event event, std::stop_token stop) {
   cudaEvent_t arrived = nullptr;
   {
     const std::scoped_lock lock(mutex_);
-    arrived = copied_[event.stream].EventOf(event.copy);
+    arrived = work_->copied[event.stream].EventOf(event.copy);
   }
   return cuda::StatusOf(cudaEventSynchronize(arrived), "a copy to arrive");
 }
@@ -329,14 +365,8 @@ Result<std::unique_ptr<Device>> OpenCudaDevice(const CudaOptions& options) {
     return Unavailable("cuda: expected a driver of NVIDIA, found none");
   }
   INGOT_RETURN_IF_ERROR(cuda::StatusOf(cudaGetDeviceCount(&num_devices), "a GPU"));
-  if (options.device < 0 || options.device >= num_devices) {
-    return Unavailable("cuda: expected GPU {}, found {} GPUs", options.device, num_devices);
-  }
-  // A waiting thread sleeps: others have work for the processor.
-  (void)cudaSetDeviceFlags(cudaDeviceScheduleBlockingSync);
-  INGOT_RETURN_IF_ERROR(cuda::StatusOf(cudaSetDevice(options.device), "a GPU that answers"));
-  INGOT_ASSIGN_OR_RETURN(std::unique_ptr<cuda::Matmul> matmul, cuda::Matmul::Open());
-  return std::unique_ptr<Device>(std::make_unique<CudaDevice>(options, std::move(matmul)));
+  if (num_devices == 0) return Unavailable("cuda: expected a GPU, found none");
+  return std::unique_ptr<Device>(std::make_unique<CudaDevice>(options));
 }
 
 }  // namespace ingot

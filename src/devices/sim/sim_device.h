@@ -54,12 +54,12 @@ class SimDevice final : public Device, public CopyEngine {
     return compute_.AcceptsRuns(op, input_idx);
   }
   int AliasOf(const op::Op& op) const override { return compute_.AliasOf(op); }
-  // Pictures on disk would pass the link twice in each op.
-  bool AcceptsStrips(const op::Op&) const override { return false; }
+  bool AcceptsStrips(const op::Op& op) const override { return compute_.AcceptsStrips(op); }
   int64_t WorkspaceBytes(const OpSignature& signature) const override {
     return compute_.WorkspaceBytes(signature);
   }
   Status Run(const OpCall& call, std::stop_token stop) override;
+  bool is_lost() const override { return lost_; }
   void set_trace(Trace* trace) override {
     Device::set_trace(trace);
     compute_.set_trace(trace);

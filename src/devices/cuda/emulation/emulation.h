@@ -17,7 +17,8 @@ struct GpuOptions {
   StreamOrder streams = StreamOrder::kLazy;
   ThreadOrder threads = ThreadOrder::kForward;
   int64_t memory_bytes = int64_t{4} << 30;
-  int64_t others_bytes = 0;  // that other programs hold
+  int64_t others_bytes = 0;   // that other programs hold
+  int64_t context_bytes = 0;  // that the driver takes for the program with its first work
   bool has_driver = true;
   bool can_pin = true;  // else cudaHostAlloc fails
   int64_t fail_at_launch =
@@ -32,8 +33,10 @@ void SetOthersBytes(int64_t num_bytes);
 struct GpuCounters {
   int64_t num_allocations = 0;  // of device and pinned memory
   int64_t num_launches = 0;
-  int64_t used_bytes = 0, peak_bytes = 0;  // of device memory
+  int64_t used_bytes = 0, peak_bytes = 0;  // of device memory, the context among it
 };
 GpuCounters Counters();
+// Of device memory, as the driver tells it.
+int64_t FreeBytes();
 
 }  // namespace ingot::cuda_emulation

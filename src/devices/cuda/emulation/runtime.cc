@@ -37,7 +37,8 @@ class Gpu {
   GpuCounters counters;
   std::map<const std::byte*, size_t> device, pinned;  // live blocks
   cudaError_t error = cudaSuccess;                    // sticky
-  cudaError_t last_error = cudaSuccess;               // of a launch, until somebody asks
+  bool has_context = false;
+  cudaError_t last_error = cudaSuccess;  // of a launch, until somebody asks
 
   // Carries out the stream's work up to number `work`, and what it waits for.
   void Advance(cudaStream_t stream, int64_t work) {
@@ -68,6 +69,20 @@ class Gpu {
     return cudaSuccess;
   }
 
+  // Where work is, a context has been.
+  void NeedContext() {
+    if (has_context) return;
+    has_context = true;
+    Take(options.context_bytes);
+  }
+  void Take(int64_t num_bytes) {
+    counters.used_bytes += num_bytes;
+    counters.peak_bytes = std::max(counters.peak_bytes, counters.used_bytes);
+  }
+  int64_t free_bytes() const {
+    return std::max<int64_t>(options.memory_bytes - options.others_bytes - counters.used_bytes, 0);
+  }
+
   static void CheckHolds(const std::map<const std::byte*, size_t>& blocks, const void* memory,
                          size_t num_bytes) {
     const auto* begin = static_cast<const std::byte*>(memory);
@@ -90,6 +105,7 @@ void ResetGpu(const GpuOptions& options) {
   const std::scoped_lock lock(g.mutex);
   INGOT_CHECK(g.device.empty() && g.pinned.empty());
   g.options = options;
+  g.has_context = false;
   g.counters = {};
   g.error = g.last_error = cudaSuccess;
 }
@@ -102,6 +118,11 @@ void SetOthersBytes(int64_t num_bytes) {
 GpuCounters Counters() {
   const std::scoped_lock lock(gpu().mutex);
   return gpu().counters;
+}
+
+int64_t FreeBytes() {
+  const std::scoped_lock lock(gpu().mutex);
+  return gpu().free_bytes();
 }
 
 cudaError_t Enqueue(cudaStream_t stream, std::function<void()> work) {
@@ -180,22 +201,20 @@ cudaError_t cudaSetDevice(int) { return cudaSuccess; }
 cudaError_t cudaSetDeviceFlags(unsigned) { return cudaSuccess; }
 cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes) {
   const Lock lock(gpu().mutex);
-  const auto& [used, options] = std::pair(gpu().counters.used_bytes, gpu().options);
-  *total_bytes = static_cast<size_t>(options.memory_bytes);
-  *free_bytes =
-      static_cast<size_t>(std::max<int64_t>(options.memory_bytes - options.others_bytes - used, 0));
+  gpu().NeedContext();
+  *total_bytes = static_cast<size_t>(gpu().options.memory_bytes);
+  *free_bytes = static_cast<size_t>(gpu().free_bytes());
   return gpu().error;
 }
 
 cudaError_t cudaMalloc(void** memory, size_t num_bytes) {
   const Lock lock(gpu().mutex);
   auto& g = gpu();
+  g.NeedContext();
   if (g.error != cudaSuccess) return g.error;
-  const int64_t free = g.options.memory_bytes - g.options.others_bytes - g.counters.used_bytes;
-  if (static_cast<int64_t>(num_bytes) > free) return cudaErrorMemoryAllocation;
+  if (static_cast<int64_t>(num_bytes) > g.free_bytes()) return cudaErrorMemoryAllocation;
   const cudaError_t error = g.Allocate(g.device, memory, num_bytes);
-  g.counters.used_bytes += static_cast<int64_t>(g.device[static_cast<std::byte*>(*memory)]);
-  g.counters.peak_bytes = std::max(g.counters.peak_bytes, g.counters.used_bytes);
+  g.Take(static_cast<int64_t>(g.device[static_cast<std::byte*>(*memory)]));
   return error;
 }
 cudaError_t cudaFree(void* memory) {
@@ -213,6 +232,7 @@ cudaError_t cudaHostAlloc(void** memory, size_t num_bytes, unsigned) {
   const Lock lock(gpu().mutex);
   auto& g = gpu();
   if (g.error != cudaSuccess) return g.error;
+  g.NeedContext();
   if (!g.options.can_pin) return cudaErrorMemoryAllocation;
   return g.Allocate(g.pinned, memory, num_bytes);
 }
@@ -224,6 +244,8 @@ cudaError_t cudaFreeHost(void* memory) {
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  const Lock lock(gpu().mutex);
+  gpu().NeedContext();
   *stream = new CUstream_st;
   return cudaSuccess;
 }
@@ -266,8 +288,13 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t num_bytes, cudaMe
   const Lock lock(gpu().mutex);
   auto& g = gpu();
   if (num_bytes > 0) {
-    g.CheckHolds(kind == cudaMemcpyHostToDevice ? g.pinned : g.device, from, num_bytes);
-    g.CheckHolds(kind == cudaMemcpyDeviceToHost ? g.pinned : g.device, to, num_bytes);
+    // Where no memory can be pinned, any of the host will do.
+    const auto check = [&](bool is_host, const void* memory) {
+      if (is_host && !g.options.can_pin) return;
+      g.CheckHolds(is_host ? g.pinned : g.device, memory, num_bytes);
+    };
+    check(kind == cudaMemcpyHostToDevice, from);
+    check(kind == cudaMemcpyDeviceToHost, to);
   }
   return ingot::cuda_emulation::Enqueue(stream, [=] { std::memcpy(to, from, num_bytes); });
 }

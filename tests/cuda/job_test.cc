@@ -1,0 +1,180 @@
+// Jobs of the demo model on the CUDA device over an emulated GPU: streams, events, arenas and all.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "devices/copy_engine.h"
+#include "devices/cpu/cpu_device.h"
+#include "devices/cuda/cuda_device.h"
+#include "devices/cuda/emulation/emulation.h"
+#include "pipeline/flux_pipeline.h"
+
+namespace ingot {
+namespace {
+
+using cuda_emulation::GpuOptions;
+using cuda_emulation::StreamOrder;
+
+constexpr int64_t kPlenty = int64_t{1} << 40;
+
+template <typename T>
+T Must(Result<T> result) {
+  EXPECT_TRUE(result.ok()) << result.status().message();
+  INGOT_CHECK(result.ok());
+  return *std::move(result);
+}
+
+Job DemoJob(int num_steps, const std::string& precision = "default") {
+  JobRequest request{.prompt = "a red house on the left and a green tree on the right, orange sky",
+                     .width = 64,
+                     .height = 64,
+                     .steps = num_steps,
+                     .seed = 1};
+  request.models.models_dir = INGOT_SOURCE_DIR "/demo/models";
+  request.models.model = "ingot-demo";
+  request.precision = precision;
+  return Must(ResolveJob(request));
+}
+
+struct Outcome {
+  Status status;
+  std::vector<uint8_t> pixels;
+  Plan plan;
+  int64_t peak_bytes = 0;
+  bool is_lost = false;
+  cuda_emulation::GpuCounters counters;
+};
+
+Outcome RunOn(const GpuOptions& gpu, const Job& job, int64_t vram_bytes) {
+  cuda_emulation::ResetGpu(gpu);
+  Outcome out;
+  {
+    const std::unique_ptr<Device> device = Must(OpenCudaDevice({}));
+    FluxPipeline pipeline = Must(FluxPipeline::Prepare(job, *device));
+    out.status = pipeline.FitTo(Budget{.ram_bytes = kPlenty, .vram_bytes = vram_bytes});
+    if (!out.status.ok()) return out;
+    out.plan = pipeline.plan();
+    Result<Record> record = pipeline.Run({.device = *device});
+    out.peak_bytes = device->copy_engine()->PeakBytes();
+    out.is_lost = device->is_lost();
+    out.status = record.status();
+    if (record.ok()) out.pixels = record->pictures.at(0).pixels;
+  }
+  out.counters = cuda_emulation::Counters();
+  return out;
+}
+
+int64_t LeastVram(const Job& job) {
+  cuda_emulation::ResetGpu({});
+  const std::unique_ptr<Device> device = Must(OpenCudaDevice({}));
+  FluxPipeline pipeline = Must(FluxPipeline::Prepare(job, *device));
+  return pipeline.FindLeast().vram_bytes;
+}
+
+Picture RunOnCpu(const Job& job) {
+  const std::unique_ptr<Device> device = Must(OpenCpuDevice({.num_threads = 2}));
+  FluxPipeline pipeline = Must(FluxPipeline::Prepare(job, *device));
+  INGOT_CHECK(pipeline.FitTo(kPlenty).ok());
+  return Must(pipeline.Run({.device = *device})).pictures.at(0);
+}
+
+double Psnr(const std::vector<uint8_t>& a, const std::vector<uint8_t>& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += std::pow(double{a[i]} - double{b[i]}, 2);
+  return 10 * std::log10(255.0 * 255.0 * static_cast<double>(a.size()) / std::max(sum, 1e-9));
+}
+
+TEST(CudaJob, EveryBudgetAndOrderOfStreamsGivesTheSamePicture) {
+  const Job job = DemoJob(2);
+  const Outcome plenty = RunOn({}, job, kPlenty);
+  ASSERT_TRUE(plenty.status.ok()) << plenty.status.message();
+  const int64_t least = LeastVram(job), most = plenty.plan.peak_vram_bytes();
+  ASSERT_LT(least, most);
+  for (const StreamOrder order : {StreamOrder::kEager, StreamOrder::kLazy}) {
+    for (const int64_t vram_bytes : {least, (least + most) / 2}) {
+      const Outcome found = RunOn({.streams = order}, job, vram_bytes);
+      ASSERT_TRUE(found.status.ok()) << found.status.message();
+      EXPECT_EQ(found.pixels, plenty.pixels) << vram_bytes;
+      EXPECT_LE(found.plan.peak_vram_bytes(), vram_bytes);
+    }
+  }
+}
+
+TEST(CudaJob, TakesWhatItsPlanSaysAndGivesItBack) {
+  const Job job = DemoJob(2);
+  const int64_t least = LeastVram(job);
+  // On a GPU that has no byte more; other programs hold the rest.
+  const Outcome found =
+      RunOn({.memory_bytes = int64_t{1} << 30, .others_bytes = (int64_t{1} << 30) - least - 4096},
+            job, least);
+  ASSERT_TRUE(found.status.ok()) << found.status.message();
+  EXPECT_EQ(found.peak_bytes, found.plan.peak_vram_bytes());
+  EXPECT_EQ(found.counters.used_bytes, 0);
+}
+
+TEST(CudaJob, AllocatesNothingForAStep) {
+  const Outcome two = RunOn({}, DemoJob(2), kPlenty), four = RunOn({}, DemoJob(4), kPlenty);
+  ASSERT_TRUE(two.status.ok() && four.status.ok());
+  EXPECT_GT(four.counters.num_launches, two.counters.num_launches);
+  EXPECT_EQ(four.counters.num_allocations, two.counters.num_allocations);
+}
+
+TEST(CudaJob, NeedsNoPinnedMemory) {
+  const Job job = DemoJob(2);
+  const Outcome pinned = RunOn({}, job, kPlenty),
+                pageable = RunOn({.can_pin = false}, job, kPlenty);
+  ASSERT_TRUE(pageable.status.ok()) << pageable.status.message();
+  EXPECT_EQ(pageable.pixels, pinned.pixels);
+  EXPECT_EQ(pageable.plan.peak_ram_bytes(), pinned.plan.peak_ram_bytes());
+}
+
+// Exact on both: in f32, sums in another order.
+TEST(CudaJob, ExactPictureIsThatOfTheCpuButForRoundings) {
+  const Job job = DemoJob(2, "exact");
+  const Outcome found = RunOn({}, job, kPlenty);
+  ASSERT_TRUE(found.status.ok()) << found.status.message();
+  const std::vector<uint8_t> expected = RunOnCpu(job).pixels;
+  ASSERT_EQ(found.pixels.size(), expected.size());
+  size_t num_different = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_LE(std::abs(int{found.pixels[i]} - int{expected[i]}), 1);
+    num_different += found.pixels[i] != expected[i];
+  }
+  EXPECT_LE(num_different, 20u);
+}
+
+// bf16 against f32: the bound of DESIGN's quality goal.
+TEST(CudaJob, PictureInBf16IsCloseToTheExactOne) {
+  const Outcome found = RunOn({}, DemoJob(4), kPlenty);
+  ASSERT_TRUE(found.status.ok()) << found.status.message();
+  EXPECT_GE(Psnr(found.pixels, RunOnCpu(DemoJob(4, "exact")).pixels), 35.0);
+}
+
+TEST(CudaJob, AFaultOfTheGpuLosesTheDeviceAndIsNamed) {
+  for (const int64_t launch : {1, 100, 400}) {
+    const Outcome found = RunOn({.fail_at_launch = launch}, DemoJob(2), kPlenty);
+    EXPECT_EQ(found.status.code(), StatusCode::kUnavailable) << found.status.message();
+    EXPECT_NE(found.status.message().find("cudaErrorIllegalAddress"), std::string::npos)
+        << found.status.message();
+    EXPECT_TRUE(found.is_lost);
+    EXPECT_EQ(found.counters.used_bytes, 0);
+  }
+}
+
+TEST(CudaJob, MemoryThatAnotherProgramTookIsNamedAndLosesNoDevice) {
+  const Job job = DemoJob(2);
+  const Outcome found = RunOn({.memory_bytes = 1 << 20}, job, kPlenty);
+  EXPECT_EQ(found.status.code(), StatusCode::kUnavailable) << found.status.message();
+  EXPECT_NE(found.status.message().find("device memory"), std::string::npos);
+  EXPECT_FALSE(found.is_lost);
+}
+
+TEST(CudaDevice, AMachineWithoutADriverIsTold) {
+  cuda_emulation::ResetGpu({.has_driver = false});
+  const auto device = OpenCudaDevice({});
+  EXPECT_EQ(device.status().code(), StatusCode::kUnavailable);
+  EXPECT_NE(device.status().message().find("driver"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace ingot
