@@ -248,6 +248,7 @@ Status CudaDevice::Run(const OpCall& call, std::stop_token stop) {
       *call.op);
   INGOT_RETURN_IF_ERROR(
       cuda::StatusOf(cudaGetLastError(), fmt::format("{} to run", op::Name(*call.op))));
+  INGOT_RETURN_IF_ERROR(matmul_->TakeError());
   cudaEvent_t behind = nullptr;
   {
     const std::scoped_lock lock(mutex_);

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <type_traits>
 #include <utility>
@@ -51,6 +52,15 @@ __device__ inline T FromFloat(float x) {
   if constexpr (std::is_same_v<T, __half>) return __float2half_rn(x);
   if constexpr (std::is_same_v<T, __nv_bfloat16>) return __float2bfloat16_rn(x);
   if constexpr (std::is_same_v<T, float>) return x;
+}
+
+// Of an address that is no multiple of T's size, as tensors of files have them: a plain load of T
+// would end the kernel.
+template <class T>
+__device__ inline T LoadUnaligned(const unsigned char* from) {
+  T value;
+  memcpy(&value, from, sizeof value);
+  return value;
 }
 
 // The number of this thread in a one-dimensional grid.

@@ -8,10 +8,16 @@
 
 #include <cuda_runtime.h>
 
-#include "base/status.h"
 #include "tensor/dtype.h"
 
-namespace ingot::cuda {
+namespace ingot {
+
+// Of base/status.h, which kernels do not see: nvcc does not take what it includes.
+class Status;
+template <typename T>
+class Result;
+
+namespace cuda {
 
 // y[m, n] = sum over k of x[m, k] * weight[n, k] (+ bias[n]); all on the device, rows contiguous.
 struct MatmulCall {
@@ -33,11 +39,14 @@ class Matmul {
   static Result<std::unique_ptr<Matmul>> Open();
   virtual ~Matmul() = default;
 
-  static constexpr int64_t kWorkspaceBytes = int64_t{32} << 20;  // of every call
+  static const int64_t kWorkspaceBytes;  // of every call; a multiple of 256
 
   // Behind what `stream` has to do.
-  virtual Status Run(const MatmulCall& call, std::span<std::byte> workspace,
-                     cudaStream_t stream) = 0;
+  virtual void Run(const MatmulCall& call, std::span<std::byte> workspace, cudaStream_t stream) = 0;
+
+  // What went wrong since the last time, the first of it.
+  virtual Status TakeError() = 0;
 };
 
-}  // namespace ingot::cuda
+}  // namespace cuda
+}  // namespace ingot

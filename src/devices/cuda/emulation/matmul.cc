@@ -3,6 +3,7 @@
 #include <cuda_bf16.h>
 
 #include "base/check.h"
+#include "base/status.h"
 
 namespace ingot::cuda {
 namespace {
@@ -45,17 +46,19 @@ void Multiply(const MatmulCall& call) {
 
 class PlainMatmul final : public Matmul {
  public:
-  Status Run(const MatmulCall& call, std::span<std::byte> workspace, cudaStream_t stream) override {
+  void Run(const MatmulCall& call, std::span<std::byte> workspace, cudaStream_t stream) override {
     INGOT_CHECK(call.dtype == DType::kBF16 || call.dtype == DType::kF32);
     INGOT_CHECK(static_cast<int64_t>(workspace.size()) >= kWorkspaceBytes);
     (void)cuda_emulation::Enqueue(stream, [call] {
       call.dtype == DType::kF32 ? Multiply<float>(call) : Multiply<__nv_bfloat16>(call);
     });
-    return {};
   }
+  Status TakeError() override { return {}; }
 };
 
 }  // namespace
+
+const int64_t Matmul::kWorkspaceBytes = 256;
 
 Result<std::unique_ptr<Matmul>> Matmul::Open() {
   return std::unique_ptr<Matmul>(std::make_unique<PlainMatmul>());
