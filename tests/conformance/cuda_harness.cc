@@ -169,10 +169,12 @@ std::vector<float> RunOn(const GpuOptions& gpu, const Case& test, Layout layout)
 
 }  // namespace
 
+std::vector<float> RunCuda(const Case& test) { return RunOn({}, test, Layout::kContiguous); }
+
 void ExpectCudaConforms(const Case& test) {
   SCOPED_TRACE(test.name);
   const std::vector<float> expected = RunReference(test);
-  const std::vector<float> found = RunOn({}, test, Layout::kContiguous);
+  const std::vector<float> found = RunCuda(test);
   ASSERT_EQ(found.size(), expected.size());
   EXPECT_LE(RelativeError(found, expected), test.tolerance);
   const auto expect_same = [&](const GpuOptions& gpu, Layout layout, const char* what) {

@@ -6,6 +6,9 @@
 
 namespace ingot::conformance {
 
+// Output of the kernels over the emulated GPU.
+std::vector<float> RunCuda(const Case& test);
+
 // Facts: the kernels are within the case's tolerance of the reference; the order in which threads
 // and streams get their turns changes no bit; all of the output is written, none of the poison
 // (NaN) in it, in the workspace or beside the operands is read, and nothing else is written; views

@@ -13,6 +13,8 @@
 #include "devices/cuda/elementwise.h"
 #include "devices/cuda/group_norm.h"
 #include "devices/cuda/matmul.h"
+#include "devices/cuda/norm.h"
+#include "devices/cuda/position.h"
 #include "devices/cuda/runtime.h"
 
 namespace ingot {
