@@ -16,6 +16,9 @@
 #include "devices/cuda/elementwise.h"
 #include "devices/cuda/group_norm.h"
 #include "devices/cuda/matmul.h"
+#include "devices/cuda/movement.h"
+#include "devices/cuda/norm.h"
+#include "devices/cuda/position.h"
 #include "devices/cuda/runtime.h"
 
 namespace ingot {

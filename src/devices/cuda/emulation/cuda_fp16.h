@@ -11,3 +11,4 @@ struct __half {
 
 inline float __half2float(__half x) { return ingot::F16ToF32(x.bits); }
 inline __half __float2half_rn(float x) { return {ingot::F32ToF16(x)}; }
+inline __half __ushort_as_half(unsigned short bits) { return {bits}; }

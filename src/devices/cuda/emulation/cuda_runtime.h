@@ -5,6 +5,7 @@
 // What tests ask of the emulation itself is in emulation.h.
 #pragma once
 
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -54,6 +55,8 @@ inline float __fmul_rn(float a, float b) { return a * b; }
 inline float __fadd_rn(float a, float b) { return a + b; }
 inline float __fdiv_rn(float a, float b) { return a / b; }
 inline float __fsqrt_rn(float a) { return std::sqrt(a); }
+
+inline float __uint_as_float(unsigned bits) { return std::bit_cast<float>(bits); }
 
 struct float2 {
   float x, y;
