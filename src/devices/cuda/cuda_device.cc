@@ -12,6 +12,7 @@
 #include "devices/cuda/context.h"
 #include "devices/cuda/elementwise.h"
 #include "devices/cuda/group_norm.h"
+#include "devices/cuda/linear.h"
 #include "devices/cuda/matmul.h"
 #include "devices/cuda/runtime.h"
 
