@@ -2,6 +2,12 @@
 
 # Flags of every target of Ingot.
 add_library(ingot_flags INTERFACE)
+# Options of the C++ compiler, which nvcc hands on to it for the host's side of a kernel's source.
+function(ingot_compile_options)
+  list(JOIN ARGN "," joined)
+  target_compile_options(ingot_flags INTERFACE
+    $<BUILD_INTERFACE:$<IF:$<COMPILE_LANGUAGE:CUDA>,-Xcompiler=${joined},${ARGN}>>)
+endfunction()
 target_compile_features(ingot_flags INTERFACE cxx_std_20)
 target_include_directories(ingot_flags INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>
                            $<INSTALL_INTERFACE:include/ingot>)

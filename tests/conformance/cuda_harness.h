@@ -2,6 +2,8 @@
 // reference kernels of the CPU.
 #pragma once
 
+#include <vector>
+
 #include "harness.h"
 
 namespace ingot::conformance {
@@ -14,5 +16,8 @@ std::vector<float> RunCuda(const Case& test);
 // (NaN) in it, in the workspace or beside the operands is read, and nothing else is written; views
 // in runs and an output in the place of the operand that the device names change no bit.
 void ExpectCudaConforms(const Case& test);
+
+// The output of the kernels.
+std::vector<float> RunCuda(const Case& test);
 
 }  // namespace ingot::conformance

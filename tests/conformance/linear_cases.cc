@@ -56,11 +56,17 @@ Case MakeFusedLinearCase(op::Compute compute, const LinearSize& size, DType dtyp
 
 Case RowsOfPicture(const Case& test, int64_t picture, int64_t begin, int64_t count) {
   Case part = test;
-  Operand& x = part.inputs[0];
-  const int64_t row_bytes = x.shape[2] * 4;
-  const auto first = test.inputs[0].bytes.begin() + (picture * x.shape[1] + begin) * row_bytes;
-  x.bytes.assign(first, first + count * row_bytes);
-  x.shape = {1, count, x.shape[2]};
+  const Shape x = test.inputs[0].shape;
+  for (Operand& operand : part.inputs) {
+    if (operand.shape.rank() != 3) continue;  // the weight, the bias
+    const bool is_of_picture = operand.shape[1] == 1 && x[1] != 1;
+    const int64_t first = is_of_picture ? picture : picture * x[1] + begin;
+    const int64_t num_rows = is_of_picture ? 1 : count, row_bytes = operand.shape[2] * 4;
+    const std::vector<std::byte> all = std::move(operand.bytes);
+    operand.bytes.assign(all.begin() + first * row_bytes,
+                         all.begin() + (first + num_rows) * row_bytes);
+    operand.shape = {1, num_rows, operand.shape[2]};
+  }
   return part;
 }
 

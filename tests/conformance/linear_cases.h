@@ -30,7 +30,8 @@ void ForEveryFusion(const F& f) {
   }
 }
 
-// Rows [begin, begin + count) of picture `picture` alone; x is operand 0.
+// Rows [begin, begin + count) of picture `picture` alone: of x, which is operand 0, and of all that
+// has its rows, and what the picture has one of.
 Case RowsOfPicture(const Case& test, int64_t picture, int64_t begin, int64_t count);
 
 // Runs the case with every operand of rows in runs, the output in runs and, when there is a

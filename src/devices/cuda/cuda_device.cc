@@ -15,6 +15,7 @@
 #include "devices/cuda/driver_memory.h"
 #include "devices/cuda/elementwise.h"
 #include "devices/cuda/group_norm.h"
+#include "devices/cuda/linear.h"
 #include "devices/cuda/matmul.h"
 #include "devices/cuda/movement.h"
 #include "devices/cuda/norm.h"
