@@ -9,6 +9,7 @@
 #include <cuda_runtime.h>
 
 #include "devices/copy_engine.h"
+#include "devices/cuda/attention.h"
 #include "devices/cuda/context.h"
 #include "devices/cuda/elementwise.h"
 #include "devices/cuda/group_norm.h"
