@@ -10,6 +10,7 @@
 #include <cuda_runtime.h>
 
 #include "devices/copy_engine.h"
+#include "devices/cuda/attention.h"
 #include "devices/cuda/context.h"
 #include "devices/cuda/conv.h"
 #include "devices/cuda/driver_memory.h"

@@ -35,9 +35,16 @@ struct Barrier {
   std::vector<Fiber*> waiting;
 };
 
+// Values are given in turns of two places: by the time that a lane gives its value at one, all have
+// been at the other's barrier, and read nothing here any more.
 struct Warp {
   Barrier barrier;
-  std::array<std::array<std::byte, kExchangeBytes>, kWarpSize> values;
+  std::array<std::array<std::array<std::byte, kExchangeBytes>, kWarpSize>, 2> values;
+  std::array<uint8_t, kWarpSize> place = {};  // of each lane's next value
+};
+
+struct alignas(kSharedAlignment) SharedLine {
+  std::byte bytes[kSharedAlignment];
 };
 
 class Grid {
@@ -48,7 +55,8 @@ class Grid {
         block_(block),
         num_threads_(static_cast<int>(block.count())),
         f_(f),
-        shared_(num_shared_bytes),
+        num_shared_bytes_(num_shared_bytes),
+        shared_(num_shared_bytes / sizeof(SharedLine) + 1),
         order_(static_cast<size_t>(num_threads_)),
         warps_(static_cast<size_t>((num_threads_ + kWarpSize - 1) / kWarpSize)) {
     std::iota(order_.begin(), order_.end(), 0);
@@ -65,7 +73,7 @@ class Grid {
   }
 
   int thread() const { return running_->thread; }
-  std::span<std::byte> shared() { return shared_; }
+  std::span<std::byte> shared() { return {shared_.data()->bytes, num_shared_bytes_}; }
   Warp& warp() { return warps_[static_cast<size_t>(thread() / kWarpSize)]; }
   Barrier& block_barrier() { return barrier_; }
 
@@ -81,7 +89,7 @@ class Grid {
 
  private:
   void RunBlock(dim3 index) {
-    std::ranges::fill(shared_, std::byte{0xFF});
+    std::ranges::fill(shared(), std::byte{0xFF});
     running = {{}, index, block_, grid_};
     barrier_.num_expected = num_threads_;
     for (size_t i = 0; i < warps_.size(); ++i) {
@@ -158,7 +166,8 @@ class Grid {
   const dim3 grid_, block_;
   const int num_threads_;
   const std::function<void()>& f_;
-  std::vector<std::byte> shared_;
+  const size_t num_shared_bytes_;
+  std::vector<SharedLine> shared_;
   std::vector<int> order_;
   std::vector<Warp> warps_;
   Barrier barrier_;
@@ -185,11 +194,14 @@ void SyncBlock() { grid->Wait(grid->block_barrier()); }
 void SyncWarp() { grid->Wait(grid->warp().barrier); }
 std::span<std::byte> SharedMemory() { return grid->shared(); }
 
-const std::byte* ExchangeBytes(const void* value, size_t num_bytes, int from) {
+const std::byte* ExchangeBytes(const void* value, size_t num_bytes) {
   Warp& warp = grid->warp();
-  std::memcpy(warp.values[static_cast<size_t>(Lane())].data(), value, num_bytes);
+  const auto lane = static_cast<size_t>(Lane());
+  auto& values = warp.values[warp.place[lane]];
+  warp.place[lane] ^= 1;
+  std::memcpy(values[lane].data(), value, num_bytes);
   SyncWarp();
-  return warp.values[static_cast<size_t>(from)].data();
+  return values.front().data();
 }
 
 }  // namespace ingot::cuda_emulation

@@ -37,20 +37,30 @@ inline Thread running;
 int Lane();  // within the warp
 void SyncBlock();
 void SyncWarp();
-// Poisoned (0xFF) when the block begins.
+// Poisoned (0xFF) when the block begins; aligned to kSharedAlignment.
 std::span<std::byte> SharedMemory();
+inline constexpr size_t kSharedAlignment = 128;
 
 inline constexpr size_t kExchangeBytes = 64;
-// What lane `from` gives for `value`; every lane of the warp calls it.
-const std::byte* ExchangeBytes(const void* value, size_t num_bytes, int from);
+// What each lane gives for `value`, lane i at i * kExchangeBytes, until the lane's next call; every
+// lane of the warp calls it.
+const std::byte* ExchangeBytes(const void* value, size_t num_bytes);
 
+// The values of all lanes, for the time of an expression.
 template <class T>
-T Exchange(const T& value, int from) {
-  static_assert(sizeof(T) <= kExchangeBytes);
-  T found;
-  std::memcpy(&found, ExchangeBytes(&value, sizeof value, from), sizeof found);
-  SyncWarp();  // before the next value takes its place
-  return found;
-}
+class Exchanged {
+ public:
+  explicit Exchanged(const T& value) : values_(ExchangeBytes(&value, sizeof value)) {
+    static_assert(sizeof(T) <= kExchangeBytes);
+  }
+  T operator[](int lane) const {
+    T found;
+    std::memcpy(&found, values_ + static_cast<size_t>(lane) * kExchangeBytes, sizeof found);
+    return found;
+  }
+
+ private:
+  const std::byte* values_;
+};
 
 }  // namespace ingot::cuda_emulation

@@ -37,16 +37,16 @@ inline void __syncwarp(unsigned = 0xffffffffu) { ingot::cuda_emulation::SyncWarp
 template <class T>
 T __shfl_sync(unsigned, T value, int lane, int width = 32) {
   const int self = ingot::cuda_emulation::Lane();
-  return ingot::cuda_emulation::Exchange(value, self / width * width + lane % width);
+  return ingot::cuda_emulation::Exchanged(value)[self / width * width + lane % width];
 }
 template <class T>
 T __shfl_xor_sync(unsigned, T value, int mask) {
-  return ingot::cuda_emulation::Exchange(value, ingot::cuda_emulation::Lane() ^ mask);
+  return ingot::cuda_emulation::Exchanged(value)[ingot::cuda_emulation::Lane() ^ mask];
 }
 template <class T>
 T __shfl_down_sync(unsigned, T value, unsigned delta, int width = 32) {
   const int self = ingot::cuda_emulation::Lane(), from = self + static_cast<int>(delta);
-  return ingot::cuda_emulation::Exchange(value, from / width == self / width ? from : self);
+  return ingot::cuda_emulation::Exchanged(value)[from / width == self / width ? from : self];
 }
 
 // Rounded once each, whatever the compiler's flags.

@@ -1,0 +1,239 @@
+// Attention of the CUDA device against its reference.
+#include <gtest/gtest.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <random>
+#include <utility>
+
+#include "cuda_harness.h"
+#include "devices/copy_engine.h"
+#include "devices/cuda/cuda_device.h"
+#include "devices/cuda/emulation/emulation.h"
+
+namespace ingot::conformance {
+namespace {
+
+// Outputs are means of numbers below 1 under weights that sum to 1. In f32, scores of Dh terms are
+// off by some 2^-24 * sqrt(Dh), and so are the weights. On tensor cores q, k, v and the weights are
+// rounded to bf16, by 2^-9 of themselves at most: scores below 4 are off by less than 2^-7 / 2, and
+// the largest output is a tenth of the largest value, whose rounding does not average out as much.
+double ToleranceOf(const op::Attention& op) {
+  return op.compute == op::Compute::kF32 || op.causal ? 3e-6 : 2e-2;
+}
+
+constexpr op::Compute kComputes[] = {op::Compute::kF32, op::Compute::kI16};
+
+struct Size {
+  int64_t pictures, heads, queries, keys, head_dim;
+};
+
+Case MakeCase(const Size& size, const op::Attention& op, int64_t bias_pictures = 0) {
+  const Shape keys = {size.pictures, size.keys, size.heads, size.head_dim};
+  Case test{.name = fmt::format("q [{}, {}, {}, {}], {} keys", size.pictures, size.queries,
+                                size.heads, size.head_dim, size.keys),
+            .op = op,
+            .inputs = {RandomOperand(DType::kF32,
+                                     {size.pictures, size.queries, size.heads, size.head_dim}, 1),
+                       RandomOperand(DType::kF32, keys, 2), RandomOperand(DType::kF32, keys, 3)},
+            .tolerance = ToleranceOf(op),
+            .row_elements = std::vector<int64_t>(4, size.heads * size.head_dim)};
+  if (bias_pictures > 0) {
+    test.inputs.push_back(
+        RandomOperand(DType::kF32, {bias_pictures, size.heads, size.queries, size.keys}, 4));
+    test.row_elements.push_back(size.heads * size.head_dim);
+  }
+  return test;
+}
+
+float ScaleOf(int64_t head_dim) { return 1.0f / std::sqrt(static_cast<float>(head_dim)); }
+
+TEST(CudaAttention, HoldsForHeadsOfTheModels) {
+  for (op::Compute compute : kComputes) {
+    for (int64_t head_dim : {32, 40, 64, 128}) {
+      ExpectCudaConforms(
+          MakeCase({1, 2, 70, 100, head_dim}, {.scale = ScaleOf(head_dim), .compute = compute}));
+    }
+    ExpectCudaConforms(MakeCase({1, 1, 33, 70, 512}, {.scale = ScaleOf(512), .compute = compute}));
+  }
+}
+
+TEST(CudaAttention, HoldsForSizesAroundTheTiles) {
+  for (op::Compute compute : kComputes) {
+    for (const auto& [queries, keys] : {std::pair{1, 1}, {17, 63}, {64, 65}, {65, 64}}) {
+      ExpectCudaConforms(MakeCase({1, 1, queries, keys, 40}, {.scale = 0.2f, .compute = compute}));
+    }
+    for (int64_t head_dim : {1, 15, 17, 88, 136, 272}) {
+      ExpectCudaConforms(MakeCase({2, head_dim < 100 ? 3 : 1, 9, 35, head_dim},
+                                  {.scale = 0.2f, .compute = compute}));
+    }
+  }
+}
+
+TEST(CudaAttention, IsExactForCausalAtEveryCompute) {
+  for (op::Compute compute : kComputes) {
+    ExpectCudaConforms(
+        MakeCase({2, 2, 77, 77, 64}, {.scale = 0.125f, .causal = true, .compute = compute}));
+  }
+  ExpectCudaConforms(MakeCase({1, 2, 70, 20, 16}, {.scale = 0.25f, .causal = true}));
+  ExpectCudaConforms(MakeCase({1, 2, 20, 70, 16}, {.scale = 0.25f, .causal = true}));
+}
+
+TEST(CudaAttention, AddsTheBiasOfAPictureOrOfAll) {
+  for (op::Compute compute : kComputes) {
+    for (int64_t pictures : {1, 2}) {
+      ExpectCudaConforms(
+          MakeCase({2, 2, 45, 70, 32}, {.scale = 0.5f, .compute = compute}, pictures));
+    }
+  }
+}
+
+// -infinity hides a key, in whole blocks too.
+TEST(CudaAttention, HidesKeysBehindAnInfiniteBias) {
+  for (op::Compute compute : kComputes) {
+    Case test = MakeCase({1, 1, 20, 150, 16}, {.scale = 0.2f, .compute = compute}, 1);
+    float* bias = reinterpret_cast<float*>(test.inputs[3].bytes.data());
+    for (size_t i = 0; i < 20; ++i) {
+      for (size_t j = 0; j < 150; ++j) {
+        if (j < 70 + i || j > 75 + i) bias[i * 150 + j] = -std::numeric_limits<float>::infinity();
+      }
+    }
+    ExpectCudaConforms(test);
+  }
+}
+
+// Scores to +-1000: without the subtraction of the largest, exp would overflow.
+TEST(CudaAttention, HoldsForLargeScores) {
+  Case test = MakeCase({1, 1, 40, 70, 64}, {.scale = 100.0f});
+  test.tolerance = 4e-4;  // scores of this size are themselves off by 1000 * 2^-24, twice
+  ExpectCudaConforms(test);
+}
+
+// --- Beside the harness ------------------------------------------------------------
+
+// The op on an emulated GPU, whole.
+std::vector<float> RunOnGpu(const Case& test) {
+  cuda_emulation::ResetGpu({});
+  const std::unique_ptr<Device> device = *OpenCudaDevice({});
+  CopyEngine& copies = *device->copy_engine();
+  std::vector<Shape> shapes;
+  std::vector<DType> dtypes;
+  size_t num_bytes = 0;
+  const auto place = [&](size_t size) {
+    return std::exchange(
+        num_bytes, (num_bytes + size + kTensorAlignment - 1) / kTensorAlignment * kTensorAlignment);
+  };
+  std::vector<size_t> places;
+  for (const Operand& input : test.inputs) {
+    shapes.push_back(input.shape);
+    dtypes.push_back(input.dtype);
+    places.push_back(place(static_cast<size_t>(NumBytes(input.dtype, input.shape))));
+  }
+  const Shape shape = op::InferShape(test.op, shapes);
+  const auto out_bytes = static_cast<size_t>(NumBytes(DType::kF32, shape));
+  const size_t out = place(out_bytes);
+  const auto workspace_bytes =
+      static_cast<size_t>(device->WorkspaceBytes({&test.op, shapes, dtypes, shape, DType::kF32}));
+  const size_t workspace = place(workspace_bytes);
+
+  const std::unique_ptr<Arena> memory = *device->Allocate(static_cast<int64_t>(num_bytes));
+  const std::unique_ptr<Arena> pinned = *copies.AllocatePinned(static_cast<int64_t>(num_bytes));
+  std::byte *base = memory->bytes().data(), *host = pinned->bytes().data();
+  std::vector<ConstTensorView> inputs;
+  for (size_t i = 0; i < test.inputs.size(); ++i) {
+    const Operand& input = test.inputs[i];
+    std::memcpy(host + places[i], input.bytes.data() + input.offset,
+                static_cast<size_t>(NumBytes(input.dtype, input.shape)));
+    inputs.push_back({input.dtype, input.shape, base + places[i]});
+  }
+  EXPECT_TRUE(copies.Wait(*copies.Upload(pinned->bytes(), memory->bytes()), {}).ok());
+  const OpCall call{
+      &test.op, inputs, {DType::kF32, shape, base + out}, {base + workspace, workspace_bytes}};
+  EXPECT_TRUE(device->Run(call, {}).ok());
+  EXPECT_TRUE(copies.Wait(*copies.Download(memory->bytes(), pinned->bytes()), {}).ok());
+  std::vector<float> values(out_bytes / sizeof(float));
+  std::memcpy(values.data(), host + out, out_bytes);
+  return values;
+}
+
+// Queries [begin, begin + count) of one picture, with all keys.
+Case Queries(const Case& whole, int64_t begin, int64_t count) {
+  Case part = whole;
+  Operand& q = part.inputs[0];
+  const int64_t token_bytes = q.shape[2] * q.shape[3] * static_cast<int64_t>(sizeof(float));
+  q.shape = {1, count, q.shape[2], q.shape[3]};
+  q.bytes.assign(whole.inputs[0].bytes.data() + begin * token_bytes,
+                 whole.inputs[0].bytes.data() + (begin + count) * token_bytes);
+  return part;
+}
+
+// At any token indeed: where a query is in its block and tile changes no bit.
+TEST(CudaAttention, QueriesCutAnywhereHaveTheSameBits) {
+  for (op::Compute compute : kComputes) {
+    for (const auto& [queries, cut] : {std::pair{300, 256}, {90, 37}}) {
+      const Case whole = MakeCase({1, 2, queries, 40, 24}, {.scale = 0.5f, .compute = compute});
+      std::vector<float> parts = RunOnGpu(Queries(whole, 0, cut));
+      const std::vector<float> rest = RunOnGpu(Queries(whole, cut, queries - cut));
+      parts.insert(parts.end(), rest.begin(), rest.end());
+      EXPECT_EQ(parts, RunOnGpu(whole)) << queries << " cut at " << cut;
+    }
+  }
+}
+
+// What rounding q, k, v and the weights to bf16 costs, as relative RMS error for normal q, k, v
+// with scores of standard deviation 1 (devices/cpu/attention.h: 3.2e-3).
+TEST(CudaAttention, IsAsGoodAsBf16) {
+  for (int64_t head_dim : {64, 128}) {
+    Case test = MakeCase({1, 1, 64, 320, head_dim},
+                         {.scale = ScaleOf(head_dim), .compute = op::Compute::kI16});
+    for (size_t i = 0; i < 3; ++i) {
+      std::mt19937 random(static_cast<uint32_t>(i));
+      std::normal_distribution<float> normal;
+      float* values = reinterpret_cast<float*>(test.inputs[i].bytes.data());
+      for (int64_t j = 0; j < test.inputs[i].shape.num_elements(); ++j) values[j] = normal(random);
+    }
+    const std::vector<float> found = RunOnGpu(test), expected = RunReference(test);
+    double error = 0.0, square = 0.0;
+    for (size_t i = 0; i < found.size(); ++i) {
+      error += std::pow(static_cast<double>(found[i]) - expected[i], 2);
+      square += std::pow(static_cast<double>(expected[i]), 2);
+    }
+    EXPECT_GT(std::sqrt(error / square), 1e-3);  // not by way of kF32
+    EXPECT_LE(std::sqrt(error / square), 4.5e-3) << "Dh " << head_dim;
+    RecordProperty(fmt::format("error_{}", head_dim),
+                   fmt::format("{:.2e}", std::sqrt(error / square)));
+  }
+}
+
+// A NaN or infinity turns to NaN what depends on it, and nothing else.
+TEST(CudaAttention, TurnsNanAndInfinityToNan) {
+  constexpr size_t kTokens = 70, kHeads = 2, kDim = 24;
+  constexpr size_t kToken = 66, kHead = 1, kChannel = 17;
+  constexpr size_t kAt = (kToken * kHeads + kHead) * kDim + kChannel;
+  for (op::Compute compute : kComputes) {
+    const Case test =
+        MakeCase({1, kHeads, kTokens, kTokens, kDim}, {.scale = 0.2f, .compute = compute});
+    for (float value :
+         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+      for (size_t input_idx : {0, 2}) {
+        Case bad = test;
+        reinterpret_cast<float*>(bad.inputs[input_idx].bytes.data())[kAt] = value;
+        const std::vector<float> out = RunOnGpu(bad);
+        for (size_t i = 0; i < out.size(); ++i) {
+          const size_t token = i / kDim / kHeads, head = i / kDim % kHeads, channel = i % kDim;
+          const bool depends =
+              head == kHead && (input_idx == 0 ? token == kToken : channel == kChannel);
+          EXPECT_EQ(!std::isfinite(out[i]), depends) << input_idx << " at " << i;
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ingot::conformance
