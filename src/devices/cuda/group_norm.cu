@@ -1,5 +1,7 @@
 #include "devices/cuda/group_norm.h"
 
+#include <algorithm>
+
 #include "devices/cuda/kernel.h"
 
 namespace ingot::cuda {
@@ -11,27 +13,39 @@ struct RowSums {
   double first, sum, sum_of_squares;
 };
 
-// A block a row of the picture and group: grid (rows of the call, groups, pictures).
+// A block a row of a picture: grid (rows of the call, pictures). Neighbouring threads read
+// neighbouring channels; each sums some pixels of its channels, and the sums of a group's channels
+// are added in order.
 template <class T>
-__global__ void RowSumsKernel(Elements<const T> x, int64_t width, int64_t channels,
+__global__ void RowSumsKernel(Elements<const T> x, int64_t width, int channels, int num_groups,
                               int64_t first_row, int64_t picture_rows, RowSums* sums) {
-  __shared__ double scratch[kWarp];
-  const int64_t row = blockIdx.x, group = blockIdx.y, picture = blockIdx.z;
-  const int64_t num_groups = gridDim.y, group_channels = channels / num_groups;
-  const int64_t begin = (picture * gridDim.x + row) * width * channels + group * group_channels;
-  const double first = ToFloat(x[begin]);
-  double sum = 0.0, sum_of_squares = 0.0;
-  for (int64_t i = threadIdx.x; i < width * group_channels; i += blockDim.x) {
-    const int64_t at = begin + i / group_channels * channels + i % group_channels;
-    const double distance = ToFloat(x[at]) - first;
-    sum += distance;
-    sum_of_squares += distance * distance;
+  const int num_threads = static_cast<int>(blockDim.x), thread = static_cast<int>(threadIdx.x);
+  const int columns = channels < num_threads ? channels : num_threads;
+  const int num_lanes = num_threads / columns;  // that share the pixels of a channel
+  const int lane = thread / columns, group_channels = channels / num_groups;
+  const int64_t row = blockIdx.x, picture = blockIdx.y;
+  const int64_t begin = (picture * gridDim.x + row) * width * channels;
+  auto* of_channels = DynamicShared<double2>();  // [num_lanes, channels]
+  for (int channel = thread % columns; lane < num_lanes && channel < channels; channel += columns) {
+    const double first = ToFloat(x[begin + channel / group_channels * group_channels]);
+    double2 sum = {0.0, 0.0};
+    for (int64_t pixel = lane; pixel < width; pixel += num_lanes) {
+      const double distance = ToFloat(x[begin + pixel * channels + channel]) - first;
+      sum.x += distance;
+      sum.y += distance * distance;
+    }
+    of_channels[lane * channels + channel] = sum;
   }
-  sum = SumOfBlock(sum, scratch);
-  sum_of_squares = SumOfBlock(sum_of_squares, scratch);
-  if (threadIdx.x == 0) {
-    sums[(picture * num_groups + group) * picture_rows + first_row + row] = {first, sum,
-                                                                             sum_of_squares};
+  __syncthreads();
+  for (int group = thread; group < num_groups; group += num_threads) {
+    RowSums total = {ToFloat(x[begin + group * group_channels]), 0.0, 0.0};
+    for (int i = 0; i < num_lanes * group_channels; ++i) {
+      const double2 sum =
+          of_channels[i / group_channels * channels + group * group_channels + i % group_channels];
+      total.sum += sum.x;
+      total.sum_of_squares += sum.y;
+    }
+    sums[(picture * num_groups + group) * picture_rows + first_row + row] = total;
   }
 }
 
@@ -77,12 +91,14 @@ void FindStats(const ConstTensorView& x, int num_groups, float eps, const Strip&
                RowSums* sums, float* stats, cudaStream_t stream) {
   const int64_t pictures = x.shape[0], rows = x.shape[1], width = x.shape[2], channels = x.shape[3];
   const auto dim = [](int64_t n) { return static_cast<unsigned>(n); };
-  const auto groups = static_cast<unsigned>(num_groups);
-  Launch({dim3(dim(rows), groups, dim(pictures)), dim3(kBlockThreads)}, stream, RowSumsKernel<T>,
-         ElementsOf<T>(x), width, channels, strip.begin, strip.picture_rows, sums);
+  const int64_t num_sums = std::max<int64_t>(channels, kBlockThreads);
+  Launch({dim3(dim(rows), dim(pictures)), dim3(kBlockThreads),
+          static_cast<size_t>(num_sums) * sizeof(double2)},
+         stream, RowSumsKernel<T>, ElementsOf<T>(x), width, static_cast<int>(channels), num_groups,
+         strip.begin, strip.picture_rows, sums);
   if (strip.begin + rows < strip.picture_rows) return;
-  Launch({dim3(dim(pictures) * groups), dim3(kWarp)}, stream, StatsKernel, sums, strip.picture_rows,
-         static_cast<double>(width * (channels / num_groups)), eps, stats);
+  Launch({dim3(dim(pictures * num_groups)), dim3(kWarp)}, stream, StatsKernel, sums,
+         strip.picture_rows, static_cast<double>(width * (channels / num_groups)), eps, stats);
 }
 
 int64_t SumsBytes(const Shape& x, int num_groups) {

@@ -61,6 +61,9 @@ inline float __uint_as_float(unsigned bits) { return std::bit_cast<float>(bits);
 struct float2 {
   float x, y;
 };
+struct alignas(16) double2 {
+  double x, y;
+};
 struct alignas(16) float4 {
   float x, y, z, w;
 };

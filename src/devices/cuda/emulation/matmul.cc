@@ -1,5 +1,8 @@
 #include "devices/cuda/matmul.h"
 
+#include <algorithm>
+#include <vector>
+
 #include <cuda_bf16.h>
 
 #include "base/check.h"
@@ -15,31 +18,42 @@ float ToFloat(T x) {
 }
 
 template <class T>
+std::vector<float> Floats(const void* matrix, int64_t count) {
+  const auto* from = static_cast<const T*>(matrix);
+  std::vector<float> values(static_cast<size_t>(count));
+  for (size_t i = 0; i < values.size(); ++i) values[i] = ToFloat(from[i]);
+  return values;
+}
+
+// Each sum in eight chains, as one would wait for its sum at every term; four rows of x share the
+// loads of a row of the weight.
+template <class T>
 void Multiply(const MatmulCall& call) {
-  const auto* x = static_cast<const T*>(call.x);
-  const auto* weight = static_cast<const T*>(call.weight);
-  // Columns one after the other: the weight as [k] floats, against every row.
-  std::vector<float> column(static_cast<size_t>(call.k));
-  std::vector<float> rows(static_cast<size_t>(call.m * call.k));
-  for (size_t i = 0; i < rows.size(); ++i) rows[i] = ToFloat(x[i]);
-  for (int64_t n = 0; n < call.n; ++n) {
-    for (int64_t k = 0; k < call.k; ++k) {
-      column[static_cast<size_t>(k)] = ToFloat(weight[n * call.k + k]);
-    }
-    for (int64_t m = 0; m < call.m; ++m) {
-      // Eight chains, as one would wait for its sum at every term.
-      constexpr int kNumChains = 8;
-      float sums[kNumChains] = {};
-      const float* row = rows.data() + m * call.k;
+  constexpr int kNumChains = 8, kNumRows = 4;
+  const std::vector<float> x = Floats<T>(call.x, call.m * call.k);
+  const std::vector<float> weight = Floats<T>(call.weight, call.n * call.k);
+  for (int64_t m = 0; m < call.m; m += kNumRows) {
+    const auto num_rows = static_cast<int>(std::min<int64_t>(kNumRows, call.m - m));
+    const float* rows[kNumRows];
+    for (int r = 0; r < kNumRows; ++r)
+      rows[r] = x.data() + (m + std::min(r, num_rows - 1)) * call.k;
+    for (int64_t n = 0; n < call.n; ++n) {
+      const float* column = weight.data() + n * call.k;
+      float sums[kNumRows][kNumChains] = {};
       int64_t k = 0;
       for (; k + kNumChains <= call.k; k += kNumChains) {
-        for (int i = 0; i < kNumChains; ++i)
-          sums[i] += row[k + i] * column[static_cast<size_t>(k + i)];
+        for (int r = 0; r < kNumRows; ++r) {
+          for (int i = 0; i < kNumChains; ++i) sums[r][i] += rows[r][k + i] * column[k + i];
+        }
       }
-      for (; k < call.k; ++k) sums[0] += row[k] * column[static_cast<size_t>(k)];
-      float sum = call.bias != nullptr ? call.bias[n] : 0.0f;
-      for (float part : sums) sum += part;
-      call.y[m * call.y_stride + n] = sum;
+      for (; k < call.k; ++k) {
+        for (int r = 0; r < kNumRows; ++r) sums[r][0] += rows[r][k] * column[k];
+      }
+      for (int r = 0; r < num_rows; ++r) {
+        float sum = call.bias != nullptr ? call.bias[n] : 0.0f;
+        for (float part : sums[r]) sum += part;
+        call.y[(m + r) * call.y_stride + n] = sum;
+      }
     }
   }
 }
