@@ -2,25 +2,33 @@
 
 # Flags of every target of Ingot.
 add_library(ingot_flags INTERFACE)
-# Options of the C++ compiler, which nvcc hands on to it for the host's side of a kernel's source.
-function(ingot_compile_options)
-  list(JOIN ARGN "," joined)
-  target_compile_options(ingot_flags INTERFACE
-    $<BUILD_INTERFACE:$<IF:$<COMPILE_LANGUAGE:CUDA>,-Xcompiler=${joined},${ARGN}>>)
-endfunction()
 target_compile_features(ingot_flags INTERFACE cxx_std_20)
+# CMake 3.25 does not know that nvcc has it.
+target_compile_options(ingot_flags INTERFACE
+  $<BUILD_INTERFACE:$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20>>)
 target_include_directories(ingot_flags INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>
                            $<INSTALL_INTERFACE:include/ingot>)
-# -ffp-contract=off: the same bits on every x86 level (promise P5).
-target_compile_options(ingot_flags INTERFACE $<BUILD_INTERFACE:-ffp-contract=off>)
+
+# Options of the C++ compiler; nvcc passes them on to the one that it calls for the host.
+function(ingot_compile_options)
+  set(of_host ${ARGN})
+  list(TRANSFORM of_host PREPEND -Xcompiler=)
+  target_compile_options(ingot_flags INTERFACE
+    $<BUILD_INTERFACE:$<$<NOT:$<COMPILE_LANGUAGE:CUDA>>:${ARGN}>>
+    $<BUILD_INTERFACE:$<$<COMPILE_LANGUAGE:CUDA>:${of_host}>>)
+endfunction()
+
+# The same bits on every x86 level (promise P5). Kernels contract, but where they say what is
+# rounded.
+ingot_compile_options(-ffp-contract=off)
 if(INGOT_DEVELOPER)
   # Designated initializers leave out what keeps its default, on purpose.
-  target_compile_options(ingot_flags INTERFACE $<BUILD_INTERFACE:-Wall -Wextra -Werror
-                         -Wno-missing-field-initializers>)
+  ingot_compile_options(-Wall -Wextra -Werror -Wno-missing-field-initializers)
 endif()
 if(INGOT_SANITIZE)
-  target_compile_options(ingot_flags INTERFACE -fsanitize=${INGOT_SANITIZE}
-                         -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  # Not the sources of kernels, of which the emulation has a copy that is.
+  target_compile_options(ingot_flags INTERFACE
+    $<$<NOT:$<COMPILE_LANGUAGE:CUDA>>:-fsanitize=${INGOT_SANITIZE};-fno-sanitize-recover=all;-fno-omit-frame-pointer>)
   target_link_options(ingot_flags INTERFACE -fsanitize=${INGOT_SANITIZE})
 endif()
 

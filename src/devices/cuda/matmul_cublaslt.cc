@@ -1,16 +1,18 @@
+#include "devices/cuda/matmul.h"
+
 #include <array>
 #include <map>
 #include <string>
-#include <tuple>
 #include <type_traits>
+#include <utility>
 
 #include <cublasLt.h>
 #include <dlfcn.h>
 
 #include "base/check.h"
 #include "base/status.h"
-#include "devices/cuda/matmul.h"
 #include "devices/cuda/runtime.h"
+#include "tensor/shape.h"
 
 namespace ingot::cuda {
 namespace {
@@ -133,7 +135,7 @@ Result<cublasLtMatmulAlgo_t> CublasLtMatmul::ChooseAlgorithm(const PlanKey& key,
     if (status != CUBLAS_STATUS_SUCCESS) return;
     status = lt_.MatmulPreferenceSetAttribute(created, attribute, &value, sizeof value);
   };
-  set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, uint64_t{kWorkspaceBytes});
+  set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(kWorkspaceBytes));
   set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, uint32_t{CUBLASLT_REDUCTION_SCHEME_NONE});
   set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, static_cast<uint32_t>(key.weight_alignment));
   set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, static_cast<uint32_t>(key.x_alignment));
@@ -235,6 +237,9 @@ Status CublasLtMatmul::TryRun(const MatmulCall& call, std::span<std::byte> works
 }
 
 }  // namespace
+
+// As the library's documentation recommends for the largest GPUs.
+const int64_t Matmul::kWorkspaceBytes = int64_t{32} << 20;
 
 Result<std::unique_ptr<Matmul>> Matmul::Open() {
   int device = 0, major = 0;
