@@ -48,7 +48,9 @@ __device__ inline Quad LoadQuad(const float* row, int64_t begin, int64_t width) 
 
 __device__ inline void StoreQuad(const Quad& quad, float* row, int64_t begin, int64_t width) {
   if (IsWholeQuad(row, begin, width)) {
-    *reinterpret_cast<Quad*>(row + begin) = quad;
+    // A plain store is split into four by nvcc, as it shares its address with those below.
+    const auto& [x, y, z, w] = quad.values;
+    __stcg(reinterpret_cast<float4*>(row + begin), float4{x, y, z, w});
     return;
   }
   for (int i = 0; i < 4; ++i) {

@@ -71,6 +71,12 @@ struct alignas(16) uint4 {
   unsigned x, y, z, w;
 };
 
+// Stores that are not kept in a processor's own cache.
+template <class T>
+void __stcg(T* to, T value) {
+  *to = value;
+}
+
 // --- Calls of the runtime ---------------------------------------------------------------------
 
 enum cudaError_t : int {
