@@ -123,5 +123,15 @@ TEST(CudaConv, HoldsForMorePixelsThanTheWorkspaceTakesAtATime) {
   EXPECT_LE(RelativeError(RunCuda(test), RunReference(test)), 1e-5);  // sums of 41472 products
 }
 
+TEST(CudaConv, StripsGiveTheSameBitsAsTheWholePicture) {
+  for (Compute compute : {Compute::kF32, Compute::kI16}) {
+    for (bool upsample : {false, true}) {
+      const Case test = MakeCase({1, 12, 19, 7, 8, 3}, Fused(compute, upsample));
+      const std::vector<float> whole = RunCuda(test);
+      for (int64_t rows : {8, 16}) EXPECT_EQ(RunCudaInStrips(test, rows), whole) << rows;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace ingot::conformance

@@ -100,8 +100,10 @@ class Once {
     is_supported_ = supported.ok();
   }
 
-  std::vector<float> Run() {
+  // strip_rows: 0 for the op as a whole.
+  std::vector<float> Run(int64_t strip_rows = 0) {
     if (!is_supported_) return {};
+    strip_rows_ = strip_rows;
     CopyEngine& copies = *device_.copy_engine();
     const std::unique_ptr<Arena> pinned = *copies.AllocatePinned(image_.size());
     const std::unique_ptr<Arena> memory = *device_.Allocate(image_.size());
@@ -124,8 +126,7 @@ class Once {
     }
     const TensorView output{test_.output_dtype, shape_, base + output_.offset, output_.run_elements,
                             output_.run_stride};
-    const Status status = device_.Run({&test_.op, inputs, output, workspace}, {});
-    EXPECT_TRUE(status.ok()) << status.message();
+    RunOp(inputs, output, workspace);
     copied = copies.Download(memory->bytes(), pinned->bytes());
     EXPECT_TRUE(copied.ok() && copies.Wait(*copied, {}).ok());
     const auto is_poison = [](std::byte byte) { return byte == std::byte{0xFF}; };
@@ -136,6 +137,44 @@ class Once {
   }
 
  private:
+  void RunOp(std::span<const ConstTensorView> inputs, const TensorView& output,
+             std::span<std::byte> workspace) {
+    const auto run = [&](std::span<const ConstTensorView> operands, const TensorView& to,
+                         const Strip* strip) {
+      const Status status = device_.Run({&test_.op, operands, to, workspace, strip}, {});
+      EXPECT_TRUE(status.ok()) << status.message();
+    };
+    if (strip_rows_ == 0) return run(inputs, output, nullptr);
+    EXPECT_TRUE(device_.AcceptsStrips(test_.op));
+    const auto* conv = std::get_if<op::Conv2d>(&test_.op);
+    const int64_t height = inputs[0].shape[1], scale = conv != nullptr && conv->upsample ? 2 : 1;
+    const int64_t margin = conv != nullptr ? 1 : 0, num_rows = height * scale;
+    for (int64_t begin = 0; begin < num_rows; begin += strip_rows_) {
+      const int64_t end = std::min(begin + strip_rows_, num_rows);
+      const Strip strip = {.begin = begin,
+                           .window_begin = std::max<int64_t>(begin / scale - margin, 0),
+                           .picture_rows = height};
+      std::vector<ConstTensorView> operands(inputs.begin(), inputs.end());
+      operands[0] = RowsOf(inputs[0], strip.window_begin,
+                           std::min((end + scale - 1) / scale + margin, height));
+      TensorView to = output;
+      if (conv != nullptr) {
+        to = RowsOf(output, begin, end);
+        if (conv->residual) operands.back() = RowsOf(inputs.back(), begin, end);
+      }
+      run(operands, to, &strip);
+    }
+  }
+
+  // Rows [begin, end) of one picture.
+  template <class View>
+  static View RowsOf(View view, int64_t begin, int64_t end) {
+    INGOT_CHECK(view.shape[0] == 1 && view.is_contiguous());
+    view.data += begin * (view.num_bytes() / view.shape[1]);
+    view.shape[1] = end - begin;
+    return view;
+  }
+
   // The output's values. Nothing but it has changed.
   std::vector<float> Check(std::span<const std::byte> after) {
     std::vector<std::byte> expected = image_.bytes;
@@ -162,19 +201,25 @@ class Once {
   OpSignature signature_{};
   Place output_;
   int64_t workspace_bytes_ = 0;
+  int64_t strip_rows_ = 0;
   bool is_supported_ = false;
 };
 
-std::vector<float> RunOn(const GpuOptions& gpu, const Case& test, Layout layout) {
+std::vector<float> RunOn(const GpuOptions& gpu, const Case& test, Layout layout,
+                         int64_t strip_rows = 0) {
   cuda_emulation::ResetGpu(gpu);
   const auto device = OpenCudaDevice({});
   EXPECT_TRUE(device.ok()) << device.status().message();
-  return Once(**device, test, layout).Run();
+  return Once(**device, test, layout).Run(strip_rows);
 }
 
 }  // namespace
 
 std::vector<float> RunCuda(const Case& test) { return RunOn({}, test, Layout::kContiguous); }
+
+std::vector<float> RunCudaInStrips(const Case& test, int64_t strip_rows) {
+  return RunOn({}, test, Layout::kContiguous, strip_rows);
+}
 
 void ExpectCudaConforms(const Case& test) {
   SCOPED_TRACE(test.name);

@@ -92,5 +92,21 @@ TEST(CudaGroupNorm, HoldsForF32AndF16) {
   }
 }
 
+TEST(CudaGroupNorm, StatsOfStripsHaveTheBitsOfTheWholePicture) {
+  const Case test = {"stats",
+                     op::GroupNormStats{.num_groups = 3, .eps = 1e-6f},
+                     {Floats({1, 19, 10, 24}, 1)},
+                     kTolerance};
+  const std::vector<float> whole = RunCuda(test);
+  for (int64_t rows : {1, 8, 16}) EXPECT_EQ(RunCudaInStrips(test, rows), whole) << rows;
+}
+
+// More channels than a block has threads.
+TEST(CudaGroupNorm, HoldsForManyChannels) {
+  const Operand x = Floats({1, 2, 3, 320}, 1);
+  ExpectCudaConforms(
+      {"stats", op::GroupNormStats{.num_groups = 32, .eps = 1e-6f}, {x}, kTolerance, {320, 2}});
+}
+
 }  // namespace
 }  // namespace ingot::conformance

@@ -287,6 +287,12 @@ class Deaths(JobsTest):
         self.assertEqual((row["state"], row["num_deaths"]), ("done", 1))
         self.assertEqual(row["record"]["shrunk_bytes"], 300 << 20)
 
+    def test_a_lost_device_is_counted_and_its_job_done_with_less_of_its_memory(self):
+        host = self.host(worker=MORTAL)
+        row = host.wait(host.submit(prompt="lose the device")["id"])
+        self.assertEqual((row["state"], row["num_deaths"]), ("done", 1))
+        self.assertEqual(row["record"]["shrunk_bytes"], 600 << 20)  # of 800 on the device
+
     def test_a_step_that_outlasts_the_watchdog_is_no_silence_while_its_ops_end(self):
         host = self.host(8 << 30, 0.5, worker=MORTAL)
         row = host.wait(host.submit(prompt="slow")["id"])

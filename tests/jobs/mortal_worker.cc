@@ -2,8 +2,9 @@
 //
 // "abort": SIGABRT. "hang": no op ends, though it tells its memory. "slow": two seconds without a
 // step, in which ops end. "deaf": progress for ever, cancel is not heard. "tire": dies unless its
-// budget was made smaller. "eat": takes memory until it is killed; "overeat": unless its budget was
-// made smaller; "eat the planner": as it is planned. Else: done at once.
+// budget was made smaller. "lose the device": so does its GPU. "eat": takes memory until it is
+// killed; "overeat": unless its budget was made smaller; "eat the planner": as it is planned. Else:
+// done at once.
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -16,7 +17,11 @@
 namespace ingot {
 namespace {
 
-Json Plan() { return {{"peak_ram_bytes", 400 << 20}}; }
+Json Plan(const std::string& prompt = {}) {
+  Json plan = {{"peak_ram_bytes", 400 << 20}};
+  if (prompt == "lose the device") plan["peak_vram_bytes"] = 800 << 20;
+  return plan;
+}
 
 [[noreturn]] void Eat() {
   constexpr size_t kBiteBytes = 16 << 20;
@@ -32,7 +37,7 @@ Json AnswerOf(const Json& argument) {
   if (TextOf(job, "prompt") == "eat the planner") Eat();
   job["batch"] = 1;
   job["seed"] = 7;
-  return {{"job", job}, {"plan", Plan()}, {"budget", Json::object()}};
+  return {{"job", job}, {"plan", Plan(TextOf(job, "prompt"))}, {"budget", Json::object()}};
 }
 
 void Fare(MessageStream& stream, const Json& run) {
@@ -43,6 +48,7 @@ void Fare(MessageStream& stream, const Json& run) {
     (void)stream.Send({{"type", "memory"}, {"id", id}, {"num_ops", prompt == "slow" ? i : 1}});
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
+  if (prompt == "lose the device" && !run.contains("shrunk_bytes")) std::_Exit(kDeviceLostExit);
   if (prompt == "tire" && !run.contains("shrunk_bytes")) std::_Exit(3);
   while (prompt == "deaf") {
     (void)stream.Send(

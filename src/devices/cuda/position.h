@@ -17,7 +17,7 @@ void Run(const op::Rope& op, const OpCall& call, const Context& context);
 inline bool AcceptsRuns(const op::Rope&, int input_idx) { return input_idx <= 0; }
 inline int AliasOf(const op::Rope&) { return 0; }
 
-// In one pass: a warp a head of a token.
+// In one pass.
 void Run(const op::RmsNormRope& op, const OpCall& call, const Context& context);
 inline bool AcceptsRuns(const op::RmsNormRope&, int input_idx) { return input_idx <= 0; }
 inline int AliasOf(const op::RmsNormRope&) { return 0; }
