@@ -62,11 +62,11 @@ Result<BudgetFlags> ParseBudget(const JobFlags& flags) {
   return budget;
 }
 
-Result<Engine> OpenEngine(const JobFlags& flags) {
+Result<EngineOptions> ParseEngine(const JobFlags& flags) {
   INGOT_ASSIGN_OR_RETURN(const size_t num_threads, NumThreads(flags.threads));
   EngineOptions options = {.num_threads = num_threads};
   INGOT_ASSIGN_OR_RETURN(options.device, ParseDevice(flags.device));
-  return Engine::Open(options);
+  return options;
 }
 
 // `output`; in a batch "stem-SEED.png".
@@ -103,7 +103,8 @@ void PrintResult(const Job& job, const JobResult& result) {
 
 Status RunCommand(const JobFlags& flags, std::stop_token stop) {
   INGOT_ASSIGN_OR_RETURN(const BudgetFlags budget_flags, ParseBudget(flags));
-  INGOT_ASSIGN_OR_RETURN(Engine engine, OpenEngine(flags));
+  INGOT_ASSIGN_OR_RETURN(const EngineOptions options, ParseEngine(flags));
+  INGOT_ASSIGN_OR_RETURN(Engine engine, Engine::Open(options));
   INGOT_ASSIGN_OR_RETURN(const Job job, JobFromFlags(flags));
   Result<JobResult> result = [&] {
     ProgressBar bar;
@@ -131,7 +132,9 @@ Status RunCommand(const JobFlags& flags, std::stop_token stop) {
 
 Status PlanCommand(const JobFlags& flags) {
   INGOT_ASSIGN_OR_RETURN(const BudgetFlags budget_flags, ParseBudget(flags));
-  INGOT_ASSIGN_OR_RETURN(Engine engine, OpenEngine(flags));
+  INGOT_ASSIGN_OR_RETURN(EngineOptions options, ParseEngine(flags));
+  if (auto* cuda = std::get_if<CudaOptions>(&options.device)) cuda->plans_only = true;
+  INGOT_ASSIGN_OR_RETURN(Engine engine, Engine::Open(options));
   INGOT_ASSIGN_OR_RETURN(const Job job, JobFromFlags(flags));
   INGOT_ASSIGN_OR_RETURN(const Plan plan, engine.PlanJob(job, budget_flags));
   if (flags.json) {

@@ -174,6 +174,7 @@ void CudaDevice::Drain() {
 }
 
 Status CudaDevice::Start() {
+  INGOT_CHECK(!options_.plans_only);
   if (work_ != nullptr) return {};
   const Result<int64_t> before = cuda::ReadFreeBytes();
   // A waiting thread sleeps: others have work for the processor.
@@ -301,14 +302,14 @@ Status CudaDevice::Run(const OpCall& call, std::stop_token stop) {
 }
 
 int64_t CudaDevice::FreeBytes() const {
+  const int64_t of_budget = options_.vram_bytes - context_bytes_ - UsedBytes();
+  if (options_.plans_only && options_.vram_bytes > 0) return of_budget;
   Result<int64_t> free = cuda::ReadFreeBytes();
   if (!free.ok()) {
     size_t of_driver = 0, total = 0;
     free = cudaMemGetInfo(&of_driver, &total) == cudaSuccess ? static_cast<int64_t>(of_driver) : 0;
   }
-  if (options_.vram_bytes == 0) return *free;
-  const int64_t of_budget = options_.vram_bytes - context_bytes_ - UsedBytes();
-  return std::max<int64_t>(std::min(*free, of_budget), 0);
+  return options_.vram_bytes == 0 ? *free : std::max<int64_t>(std::min(*free, of_budget), 0);
 }
 
 int64_t CudaDevice::UsedBytes() const {
@@ -365,6 +366,9 @@ Status CudaDevice::Wait(Event event, std::stop_token stop) {
 }  // namespace
 
 Result<std::unique_ptr<Device>> OpenCudaDevice(const CudaOptions& options) {
+  if (options.plans_only && options.vram_bytes > 0) {
+    return std::unique_ptr<Device>(std::make_unique<CudaDevice>(options));
+  }
   int driver = 0, num_devices = 0;
   if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) {
     return Unavailable("cuda: expected a driver of NVIDIA, found none");

@@ -12,6 +12,8 @@ namespace ingot {
 struct CudaOptions {
   // Of device memory that arenas and the context may take; 0: what the driver has free, read live.
   int64_t vram_bytes = 0;
+  // For plans alone. With vram_bytes no GPU need be there, nor a driver.
+  bool plans_only = false;
 };
 
 // The device has a copy engine, and returns from Run before an op has run; it runs at most a few
