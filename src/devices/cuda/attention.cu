@@ -181,6 +181,8 @@ struct Plan {
   static constexpr int kNumChunks = num_chunks;
   static constexpr int kColumnWarps = column_warps;
   static constexpr int kThreads = kQueries / kTile * kColumnWarps * kWarp;
+  // Blocks that a multiprocessor has registers for: as many as need none in memory.
+  static constexpr int kMinBlocks = kNumChunks == 1 ? 3 : 1;
   static constexpr int kScoreTiles = kKeys / kTile / kColumnWarps;  // of a warp
   static constexpr int kOutTiles = kChunk / kTile / kColumnWarps;   // of a warp and chunk
 
@@ -234,7 +236,7 @@ __device__ void LoadChunk(const typename P::Element* from, int columns, int firs
 // FlashAttention-2 (Dao 2023, algorithm 1), exponents of 2. A block 64 queries of a head: grid
 // (blocks of queries, heads, pictures).
 template <class P>
-__global__ void __launch_bounds__(P::kThreads) AttentionKernel(Operands operands) {
+__global__ void __launch_bounds__(P::kThreads, P::kMinBlocks) AttentionKernel(Operands operands) {
   using Product = typename P::Product;
   using Element = typename P::Element;
   using Sums = typename Product::Sums;
