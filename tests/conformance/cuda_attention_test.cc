@@ -7,14 +7,10 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <memory>
 #include <random>
 #include <utility>
 
 #include "cuda_harness.h"
-#include "devices/copy_engine.h"
-#include "devices/cuda/cuda_device.h"
-#include "devices/cuda/emulation/emulation.h"
 
 namespace ingot::conformance {
 namespace {
@@ -116,51 +112,6 @@ TEST(CudaAttention, HoldsForLargeScores) {
 
 // --- Beside the harness ------------------------------------------------------------
 
-// The op on an emulated GPU, whole.
-std::vector<float> RunOnGpu(const Case& test) {
-  cuda_emulation::ResetGpu({});
-  const std::unique_ptr<Device> device = *OpenCudaDevice({});
-  CopyEngine& copies = *device->copy_engine();
-  std::vector<Shape> shapes;
-  std::vector<DType> dtypes;
-  size_t num_bytes = 0;
-  const auto place = [&](size_t size) {
-    return std::exchange(
-        num_bytes, (num_bytes + size + kTensorAlignment - 1) / kTensorAlignment * kTensorAlignment);
-  };
-  std::vector<size_t> places;
-  for (const Operand& input : test.inputs) {
-    shapes.push_back(input.shape);
-    dtypes.push_back(input.dtype);
-    places.push_back(place(static_cast<size_t>(NumBytes(input.dtype, input.shape))));
-  }
-  const Shape shape = op::InferShape(test.op, shapes);
-  const auto out_bytes = static_cast<size_t>(NumBytes(DType::kF32, shape));
-  const size_t out = place(out_bytes);
-  const auto workspace_bytes =
-      static_cast<size_t>(device->WorkspaceBytes({&test.op, shapes, dtypes, shape, DType::kF32}));
-  const size_t workspace = place(workspace_bytes);
-
-  const std::unique_ptr<Arena> memory = *device->Allocate(static_cast<int64_t>(num_bytes));
-  const std::unique_ptr<Arena> pinned = *copies.AllocatePinned(static_cast<int64_t>(num_bytes));
-  std::byte *base = memory->bytes().data(), *host = pinned->bytes().data();
-  std::vector<ConstTensorView> inputs;
-  for (size_t i = 0; i < test.inputs.size(); ++i) {
-    const Operand& input = test.inputs[i];
-    std::memcpy(host + places[i], input.bytes.data() + input.offset,
-                static_cast<size_t>(NumBytes(input.dtype, input.shape)));
-    inputs.push_back({input.dtype, input.shape, base + places[i]});
-  }
-  EXPECT_TRUE(copies.Wait(*copies.Upload(pinned->bytes(), memory->bytes()), {}).ok());
-  const OpCall call{
-      &test.op, inputs, {DType::kF32, shape, base + out}, {base + workspace, workspace_bytes}};
-  EXPECT_TRUE(device->Run(call, {}).ok());
-  EXPECT_TRUE(copies.Wait(*copies.Download(memory->bytes(), pinned->bytes()), {}).ok());
-  std::vector<float> values(out_bytes / sizeof(float));
-  std::memcpy(values.data(), host + out, out_bytes);
-  return values;
-}
-
 // Queries [begin, begin + count) of one picture, with all keys.
 Case Queries(const Case& whole, int64_t begin, int64_t count) {
   Case part = whole;
@@ -177,10 +128,10 @@ TEST(CudaAttention, QueriesCutAnywhereHaveTheSameBits) {
   for (op::Compute compute : kComputes) {
     for (const auto& [queries, cut] : {std::pair{300, 256}, {90, 37}}) {
       const Case whole = MakeCase({1, 2, queries, 40, 24}, {.scale = 0.5f, .compute = compute});
-      std::vector<float> parts = RunOnGpu(Queries(whole, 0, cut));
-      const std::vector<float> rest = RunOnGpu(Queries(whole, cut, queries - cut));
+      std::vector<float> parts = RunCuda(Queries(whole, 0, cut));
+      const std::vector<float> rest = RunCuda(Queries(whole, cut, queries - cut));
       parts.insert(parts.end(), rest.begin(), rest.end());
-      EXPECT_EQ(parts, RunOnGpu(whole)) << queries << " cut at " << cut;
+      EXPECT_EQ(parts, RunCuda(whole)) << queries << " cut at " << cut;
     }
   }
 }
@@ -197,7 +148,7 @@ TEST(CudaAttention, IsAsGoodAsBf16) {
       float* values = reinterpret_cast<float*>(test.inputs[i].bytes.data());
       for (int64_t j = 0; j < test.inputs[i].shape.num_elements(); ++j) values[j] = normal(random);
     }
-    const std::vector<float> found = RunOnGpu(test), expected = RunReference(test);
+    const std::vector<float> found = RunCuda(test), expected = RunReference(test);
     double error = 0.0, square = 0.0;
     for (size_t i = 0; i < found.size(); ++i) {
       error += std::pow(static_cast<double>(found[i]) - expected[i], 2);
@@ -223,7 +174,7 @@ TEST(CudaAttention, TurnsNanAndInfinityToNan) {
       for (size_t input_idx : {0, 2}) {
         Case bad = test;
         reinterpret_cast<float*>(bad.inputs[input_idx].bytes.data())[kAt] = value;
-        const std::vector<float> out = RunOnGpu(bad);
+        const std::vector<float> out = RunCuda(bad);
         for (size_t i = 0; i < out.size(); ++i) {
           const size_t token = i / kDim / kHeads, head = i / kDim % kHeads, channel = i % kDim;
           const bool depends =

@@ -7,22 +7,19 @@
 #include <cstring>
 #include <memory>
 
+#include "cuda_gpu.h"
 #include "devices/copy_engine.h"
-#include "devices/cuda/cuda_device.h"
-#include "devices/cuda/emulation/emulation.h"
+#include "devices/device.h"
 #include "tensor/codec.h"
 
 namespace ingot::conformance {
 namespace {
 
-using cuda_emulation::GpuOptions;
-using cuda_emulation::StreamOrder;
-using cuda_emulation::ThreadOrder;
-
 enum class Layout { kContiguous, kRuns, kInPlace };
 
 constexpr int64_t kGuardBytes = 512;
-constexpr int64_t kGapElements = 19;  // behind each run
+constexpr unsigned char kScratchPoison = 0xFF;  // a NaN of any type
+constexpr int64_t kGapElements = 19;            // behind each run
 // A signalling NaN, little endian.
 constexpr std::byte kPoison[4] = {std::byte{0}, std::byte{0}, std::byte{0xA0}, std::byte{0x7F}};
 
@@ -111,10 +108,13 @@ class Once {
     Result<Event> copied = copies.Upload(pinned->bytes(), memory->bytes());
     EXPECT_TRUE(copied.ok() && copies.Wait(*copied, {}).ok());
 
-    // Apart from the image, as it may be large: poisoned by the emulation, which also lets the host
-    // look at it. It begins where no more is aligned than has to be.
-    const std::unique_ptr<Arena> scratch =
-        *device_.Allocate(kTensorAlignment + workspace_bytes_ + kGuardBytes);
+    // Begins where no more is aligned than has to be.
+    const int64_t scratch_bytes = kTensorAlignment + workspace_bytes_ + kGuardBytes;
+    const std::unique_ptr<Arena> scratch = *device_.Allocate(scratch_bytes);
+    const std::unique_ptr<Arena> poison = *copies.AllocatePinned(scratch_bytes);
+    std::memset(poison->bytes().data(), kScratchPoison, poison->bytes().size());
+    copied = copies.Upload(poison->bytes(), scratch->bytes());
+    EXPECT_TRUE(copied.ok() && copies.Wait(*copied, {}).ok());
     const std::span<std::byte> workspace =
         scratch->bytes().subspan(kTensorAlignment, static_cast<size_t>(workspace_bytes_));
 
@@ -129,9 +129,11 @@ class Once {
     RunOp(inputs, output, workspace);
     copied = copies.Download(memory->bytes(), pinned->bytes());
     EXPECT_TRUE(copied.ok() && copies.Wait(*copied, {}).ok());
-    const auto is_poison = [](std::byte byte) { return byte == std::byte{0xFF}; };
-    EXPECT_TRUE(std::ranges::all_of(scratch->bytes().first(kTensorAlignment), is_poison) &&
-                std::ranges::all_of(scratch->bytes().last(kGuardBytes), is_poison))
+    copied = copies.Download(scratch->bytes(), poison->bytes());
+    EXPECT_TRUE(copied.ok() && copies.Wait(*copied, {}).ok());
+    const auto is_poison = [](std::byte byte) { return byte == std::byte{kScratchPoison}; };
+    EXPECT_TRUE(std::ranges::all_of(poison->bytes().first(kTensorAlignment), is_poison) &&
+                std::ranges::all_of(poison->bytes().last(kGuardBytes), is_poison))
         << "written outside the workspace";
     return Check(pinned->bytes());
   }
@@ -205,20 +207,18 @@ class Once {
   bool is_supported_ = false;
 };
 
-std::vector<float> RunOn(const GpuOptions& gpu, const Case& test, Layout layout,
-                         int64_t strip_rows = 0) {
-  cuda_emulation::ResetGpu(gpu);
-  const auto device = OpenCudaDevice({});
-  EXPECT_TRUE(device.ok()) << device.status().message();
-  return Once(**device, test, layout).Run(strip_rows);
+std::vector<float> RunOn(GpuOrder order, const Case& test, Layout layout, int64_t strip_rows = 0) {
+  return Once(OpenGpu(order), test, layout).Run(strip_rows);
 }
 
 }  // namespace
 
-std::vector<float> RunCuda(const Case& test) { return RunOn({}, test, Layout::kContiguous); }
+std::vector<float> RunCuda(const Case& test) {
+  return RunOn(GpuOrder::kForward, test, Layout::kContiguous);
+}
 
 std::vector<float> RunCudaInStrips(const Case& test, int64_t strip_rows) {
-  return RunOn({}, test, Layout::kContiguous, strip_rows);
+  return RunOn(GpuOrder::kForward, test, Layout::kContiguous, strip_rows);
 }
 
 void ExpectCudaConforms(const Case& test) {
@@ -227,15 +227,14 @@ void ExpectCudaConforms(const Case& test) {
   const std::vector<float> found = RunCuda(test);
   ASSERT_EQ(found.size(), expected.size());
   EXPECT_LE(RelativeError(found, expected), test.tolerance);
-  const auto expect_same = [&](const GpuOptions& gpu, Layout layout, const char* what) {
-    const std::vector<float> other = RunOn(gpu, test, layout);
+  const auto expect_same = [&](GpuOrder order, Layout layout, const char* what) {
+    const std::vector<float> other = RunOn(order, test, layout);
     ASSERT_EQ(other.size(), found.size());
     EXPECT_EQ(std::memcmp(other.data(), found.data(), found.size() * sizeof(float)), 0)
         << "other bits " << what;
   };
-  expect_same({.streams = StreamOrder::kEager, .threads = ThreadOrder::kBackward}, Layout::kRuns,
-              "in runs, threads backward");
-  expect_same({.threads = ThreadOrder::kShuffled}, Layout::kInPlace, "in place, threads shuffled");
+  expect_same(GpuOrder::kBackward, Layout::kRuns, "in runs, threads backward");
+  expect_same(GpuOrder::kShuffled, Layout::kInPlace, "in place, threads shuffled");
 }
 
 }  // namespace ingot::conformance

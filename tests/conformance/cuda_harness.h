@@ -1,5 +1,5 @@
-// Runs one op by the kernels of the CUDA device over the emulated GPU and compares them with the
-// reference kernels of the CPU.
+// Runs one op by the kernels of the CUDA device and compares them with the reference kernels of the
+// CPU. The GPU is that of cuda_gpu.h.
 #pragma once
 
 #include <vector>

@@ -176,6 +176,18 @@ TEST(CudaJob, MemoryThatAnotherProgramTookIsNamedAndLosesNoDevice) {
   EXPECT_FALSE(found.is_lost);
 }
 
+TEST(CudaDevice, PlansNeedNoGpuAndTakeNoneOfItsMemory) {
+  const Job job = DemoJob(2);
+  const Plan expected = WithPlenty(2).plan;
+  cuda_emulation::ResetGpu({.has_driver = false});
+  const auto device = Must(OpenCudaDevice({.vram_bytes = kPlenty, .plans_only = true}));
+  EXPECT_EQ(device->copy_engine()->FreeBytes(), kPlenty);
+  FluxPipeline pipeline = Must(FluxPipeline::Prepare(job, *device));
+  ASSERT_TRUE(pipeline.FitTo(Budget{.ram_bytes = kPlenty, .vram_bytes = kPlenty}).ok());
+  EXPECT_EQ(pipeline.plan().peak_vram_bytes(), expected.peak_vram_bytes());
+  EXPECT_EQ(cuda_emulation::Counters().used_bytes, 0);
+}
+
 TEST(CudaDevice, AMachineWithoutADriverIsTold) {
   cuda_emulation::ResetGpu({.has_driver = false});
   const auto device = OpenCudaDevice({});

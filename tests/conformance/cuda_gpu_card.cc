@@ -1,0 +1,22 @@
+#include <cstdio>
+#include <cstdlib>
+
+#include "cuda_gpu.h"
+#include "devices/cuda/cuda_device.h"
+
+namespace ingot::conformance {
+
+// A card keeps its own order.
+Device& OpenGpu(GpuOrder) {
+  static const std::unique_ptr<Device> device = [] {
+    Result<std::unique_ptr<Device>> opened = OpenCudaDevice({});
+    if (!opened.ok()) {
+      std::fprintf(stderr, "%s\n", opened.status().message().c_str());
+      std::exit(EXIT_FAILURE);
+    }
+    return *std::move(opened);
+  }();
+  return *device;
+}
+
+}  // namespace ingot::conformance
