@@ -4,6 +4,7 @@
 Usage: jobs_test.py INGOT JOB_HOST MORTAL_WORKER [TEST…]
 """
 
+import fcntl
 import json
 import os
 import pathlib
@@ -13,6 +14,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -113,6 +115,15 @@ class Ordinary(JobsTest):
         second = host.wait(host.submit(seed=8, batch=2)["id"])
         self.assertEqual([pathlib.Path(image["path"]).name
                           for image in second["record"]["images"]], ["00001-8.png", "00002-9.png"])
+
+    def test_a_picture_that_somebody_else_put_there_is_not_written_over(self):
+        host = self.host()
+        first = pathlib.Path(host.wait(host.submit(seed=7)["id"])["record"]["images"][0]["path"])
+        foreign = first.with_name("00001-8.png")  # what the next job would be called
+        foreign.write_bytes(b"somebody else's")
+        row = host.wait(host.submit(seed=8)["id"])
+        self.assertEqual(pathlib.Path(row["record"]["images"][0]["path"]).name, "00002-8.png")
+        self.assertEqual(foreign.read_bytes(), b"somebody else's")
 
     def test_a_key_gives_the_same_job_again(self):
         host = self.host()
@@ -370,6 +381,14 @@ class Faults(JobsTest):
         lock.execute("ROLLBACK")
         lock.close()
         self.assertEqual(host.wait(job)["state"], "done")
+
+    def test_a_folder_that_is_given_up_within_half_a_second_is_waited_for(self):
+        with open(self.dir / "server.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            timer = threading.Timer(0.2, fcntl.flock, (lock, fcntl.LOCK_UN))
+            timer.start()
+            self.host()  # is open
+            timer.join()
 
     def test_a_full_disk_is_named_and_no_accepted_job_is_lost(self):
         # Files of 300 KiB at most: the write-ahead log soon reaches it.

@@ -26,13 +26,7 @@ constexpr int kMaxHeadDim = 512;
 
 // What memory gives and takes at once.
 template <class T>
-struct alignas(16) Piece {
-  static constexpr int kElements = 16 / sizeof(T);
-  T x[kElements];
-
-  static __device__ const Piece& At(const T* from) { return *reinterpret_cast<const Piece*>(from); }
-  static __device__ Piece& At(T* to) { return *reinterpret_cast<Piece*>(to); }
-};
+using Piece = Vector<T, 16 / sizeof(T)>;
 
 // --- Products of tiles of 16 x 16 by a warp ----------------------------------------
 
@@ -110,8 +104,8 @@ struct PlainF32 {
           float& sum = sums.x[row * 4 + column];
           INGOT_UNROLL
           for (int i = 0; i < 4; ++i) {
-            const float value = kIsRowMajor ? right[i].x[column] : right[column].x[i];
-            sum = __fmaf_rn(factors.x[i], value, sum);
+            const float value = kIsRowMajor ? right[i].values[column] : right[column].values[i];
+            sum = __fmaf_rn(factors.values[i], value, sum);
           }
         }
       }
@@ -140,28 +134,28 @@ __global__ void PackKernel(const float* x, int64_t stride, bool is_aligned, int 
   using Out = Piece<Element>;
   auto* out = reinterpret_cast<Element*>(packed);
   const int row = static_cast<int>(blockIdx.x), picture = static_cast<int>(blockIdx.y);
-  const int row_pieces = columns / Out::kElements;
+  const int row_pieces = columns / Out::kSize;
   for (int i = static_cast<int>(threadIdx.x); i < num_heads * row_pieces; i += blockDim.x) {
-    const int head = i / row_pieces, column = i % row_pieces * Out::kElements;
+    const int head = i / row_pieces, column = i % row_pieces * Out::kSize;
     const float* from =
         x + (int64_t{picture} * num_rows + row) * stride + int64_t{head} * head_dim + column;
-    float values[Out::kElements] = {};
-    if (row < num_rows && is_aligned && column + Out::kElements <= head_dim) {
+    float values[Out::kSize] = {};
+    if (row < num_rows && is_aligned && column + Out::kSize <= head_dim) {
       INGOT_UNROLL
-      for (int j = 0; j < Out::kElements; j += 4) {
+      for (int j = 0; j < Out::kSize; j += 4) {
         const Piece<float> four = Piece<float>::At(from + j);
         INGOT_UNROLL
-        for (int k = 0; k < 4; ++k) values[j + k] = four.x[k];
+        for (int k = 0; k < 4; ++k) values[j + k] = four.values[k];
       }
     } else if (row < num_rows) {
       INGOT_UNROLL
-      for (int j = 0; j < Out::kElements; ++j) {
+      for (int j = 0; j < Out::kSize; ++j) {
         if (column + j < head_dim) values[j] = from[j];
       }
     }
     Out piece;
     INGOT_UNROLL
-    for (int j = 0; j < Out::kElements; ++j) piece.x[j] = FromFloat<Element>(values[j]);
+    for (int j = 0; j < Out::kSize; ++j) piece.values[j] = FromFloat<Element>(values[j]);
     const int64_t packed_row = (int64_t{picture} * num_heads + head) * gridDim.x + row;
     Out::At(out + packed_row * columns + column) = piece;
   }
@@ -188,8 +182,8 @@ struct Plan {
 
   // Rows are 16 bytes longer than their elements, so that the same columns of 8 rows lie in
   // different banks. The weights of a row lie where its scores were.
-  static constexpr int kStride = kChunk + Piece<Element>::kElements;
-  static constexpr int kScoreStride = kKeys + Piece<float>::kElements;
+  static constexpr int kStride = kChunk + Piece<Element>::kSize;
+  static constexpr int kScoreStride = kKeys + Piece<float>::kSize;
   static constexpr int kWeightStride =
       kScoreStride * static_cast<int>(sizeof(float) / sizeof(Element));
   struct Shared {
@@ -221,11 +215,11 @@ template <class P, int num_rows>
 __device__ void LoadChunk(const typename P::Element* from, int columns, int first_column,
                           typename P::Element* to) {
   using Part = Piece<typename P::Element>;
-  constexpr int kRowPieces = P::kChunk / Part::kElements;
+  constexpr int kRowPieces = P::kChunk / Part::kSize;
   INGOT_UNROLL
   for (int first = 0; first < num_rows * kRowPieces; first += P::kThreads) {
     const int i = first + static_cast<int>(threadIdx.x);
-    const int row = i / kRowPieces, column = i % kRowPieces * Part::kElements;
+    const int row = i / kRowPieces, column = i % kRowPieces * Part::kSize;
     if (i < num_rows * kRowPieces && first_column + column < columns) {
       Part::At(to + row * P::kStride + column) =
           Part::At(from + int64_t{row} * columns + first_column + column);
@@ -334,7 +328,7 @@ __global__ void __launch_bounds__(P::kThreads, P::kMinBlocks) AttentionKernel(Op
       INGOT_UNROLL
       for (int j = 0; j < 4; ++j) {
         const int key = first_key + first_of_row + i + j;
-        float value = four.x[j] * (operands.scale * kLog2E);
+        float value = four.values[j] * (operands.scale * kLog2E);
         if (bias != nullptr && key < operands.num_keys) {
           value = __fmaf_rn(bias[key], kLog2E, value);
         }
@@ -353,12 +347,12 @@ __global__ void __launch_bounds__(P::kThreads, P::kMinBlocks) AttentionKernel(Op
     sum *= factor;
     __syncwarp();  // the row's scores have been read
     INGOT_UNROLL
-    for (int i = 0; i < kRowKeys; i += Piece<Element>::kElements) {
+    for (int i = 0; i < kRowKeys; i += Piece<Element>::kSize) {
       Piece<Element> weights;
       INGOT_UNROLL
-      for (int j = 0; j < Piece<Element>::kElements; ++j) {
-        weights.x[j] = FromFloat<Element>(exp2f(values[i + j] - unit));
-        sum += ToFloat(weights.x[j]);  // as the products see them: they sum to 1
+      for (int j = 0; j < Piece<Element>::kSize; ++j) {
+        weights.values[j] = FromFloat<Element>(exp2f(values[i + j] - unit));
+        sum += ToFloat(weights.values[j]);  // as the products see them: they sum to 1
       }
       Piece<Element>::At(row_weights + first_of_row + i) = weights;
     }

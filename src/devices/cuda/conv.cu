@@ -32,11 +32,22 @@ struct Picture {
   const float* norm_bias;
   int num_groups;
 
-  __device__ float at(int picture, int row, int column, int channel) const {
+  // Channels from `channel` on of a pixel.
+  template <int V>
+  __device__ Vector<float, V> at(int picture, int row, int column, int channel) const {
     const int64_t pixel =
         (static_cast<int64_t>(picture) * view_rows + row - window_begin) * width + column;
-    const float x = ToFloat(data[pixel * pixel_stride + channel]);
-    if (stats == nullptr) return x;
+    const auto x = Vector<T, V>::At(data + pixel * pixel_stride + channel);
+    Vector<float, V> out;
+    for (int i = 0; i < V; ++i) {
+      out.values[i] = ToFloat(x.values[i]);
+      if (stats != nullptr) out.values[i] = Activated(out.values[i], picture, channel + i);
+    }
+    return out;
+  }
+
+ private:
+  __device__ float Activated(float x, int picture, int channel) const {
     const float* of_group = stats + 2 * (picture * num_groups + channel / (channels / num_groups));
     const float normalized = (x - of_group[0]) * of_group[1];
     return Activate(op::UnaryKind::kSilu,
@@ -53,25 +64,29 @@ struct Windows {
 };
 
 // Rows of windows [num_pixels, kernel_rows * kernel_columns * channels] of the output pixels from
-// first_pixel on; a block some channels of one tap and pixel: grid (pixels, taps).
-template <class T, class Out>
-__global__ void WindowsKernel(Picture<T> x, Windows windows, int64_t first_pixel, Out* out) {
-  const int64_t pixel = first_pixel + blockIdx.x;
-  const int tap = static_cast<int>(blockIdx.y);
-  const int column = static_cast<int>(pixel % windows.out_width);
-  const int64_t line = pixel / windows.out_width;
+// first_pixel on. A thread V channels of a pixel and tap: grid (pixels and channels, taps).
+template <class T, class Out, int V>
+__global__ void WindowsKernel(Picture<T> x, Windows windows, int64_t first_pixel, int num_pixels,
+                              Out* out) {
+  const int vectors = x.channels / V, tap = static_cast<int>(blockIdx.y);
+  const auto thread = static_cast<int>(ThreadNumber());
+  const int at = thread / vectors, channel = thread % vectors * V;
+  if (at >= num_pixels) return;
+  const int64_t pixel = first_pixel + at, line = pixel / windows.out_width;
+  const int column = static_cast<int>(pixel - line * windows.out_width);
   const int row = static_cast<int>(line % windows.out_rows) + windows.begin;
   const int picture = static_cast<int>(line / windows.out_rows);
   const int y = row * windows.stride - windows.pad_top + tap / windows.kernel_columns;
   const int x_at = column * windows.stride - windows.pad_left + tap % windows.kernel_columns;
   const int factor = windows.upsample ? 2 : 1;
-  const bool is_inside = y >= 0 && y < x.rows * factor && x_at >= 0 && x_at < x.width * factor;
-  Out* to = out + (static_cast<int64_t>(blockIdx.x) * gridDim.y + tap) * x.channels;
-  for (int channel = static_cast<int>(threadIdx.x); channel < x.channels;
-       channel += static_cast<int>(blockDim.x)) {
-    to[channel] =
-        FromFloat<Out>(is_inside ? x.at(picture, y / factor, x_at / factor, channel) : 0.0f);
+  Vector<float, V> values = {};
+  if (y >= 0 && y < x.rows * factor && x_at >= 0 && x_at < x.width * factor) {
+    values = x.template at<V>(picture, y / factor, x_at / factor, channel);
   }
+  Vector<Out, V> made;
+  for (int i = 0; i < V; ++i) made.values[i] = FromFloat<Out>(values.values[i]);
+  Vector<Out, V>::At(out + (static_cast<int64_t>(at) * gridDim.y + tap) * x.channels + channel) =
+      made;
 }
 
 // Filters [O, C, taps], at any address -> [O, taps, C].
@@ -196,11 +211,16 @@ void Run(const op::Conv2d& op, const OpCall& call, const Context& context) {
           .norm_weight = floats(at.norm_weight),
           .norm_bias = floats(at.norm_bias),
           .num_groups = op.norm_silu ? number(operand(at.stats).shape[1]) : 0};
-      const auto threads =
-          static_cast<unsigned>(std::clamp<int64_t>((channels + 31) / 32 * 32, 32, 128));
-      Launch({dim3(static_cast<unsigned>(count), static_cast<unsigned>(taps)), dim3(threads)},
-             context.stream, WindowsKernel<T, Out>, picture, places, first_pixel,
-             reinterpret_cast<Out*>(windows));
+      constexpr int kVector = 4;
+      const bool takes_vectors =
+          channels % kVector == 0 && picture.pixel_stride % kVector == 0 &&
+          reinterpret_cast<uintptr_t>(picture.data) % alignof(Vector<T, kVector>) == 0;
+      const int64_t elements = count * channels;
+      Grid grid = GridOver(takes_vectors ? elements / kVector : elements);
+      grid.blocks.y = static_cast<unsigned>(taps);
+      Launch(grid, context.stream,
+             takes_vectors ? WindowsKernel<T, Out, kVector> : WindowsKernel<T, Out, 1>, picture,
+             places, first_pixel, number(count), reinterpret_cast<Out*>(windows));
     };
     WithType(x.dtype, [&]<class T>(T t) {
       dtype == DType::kF32 ? write(t, float{}) : write(t, __nv_bfloat16{});

@@ -9,6 +9,7 @@
 
 #include <cuda_runtime.h>
 
+#include "base/file.h"
 #include "devices/copy_engine.h"
 #include "devices/cuda/attention.h"
 #include "devices/cuda/context.h"
@@ -145,7 +146,7 @@ class CudaDevice::DeviceArena final : public Arena {
 };
 
 // Where the system lets no more memory be locked, any memory will do: CUDA then copies by way of
-// its own.
+// its own. Pages, as files are read into it past the page cache.
 class CudaDevice::PinnedArena final : public Arena {
  public:
   PinnedArena(std::span<std::byte> bytes, bool is_pinned, CudaDevice& device)
@@ -153,7 +154,7 @@ class CudaDevice::PinnedArena final : public Arena {
   ~PinnedArena() override {
     device_.Drain();
     is_pinned_ ? static_cast<void>(cudaFreeHost(bytes_.data()))
-               : ::operator delete(bytes_.data(), std::align_val_t(kTensorAlignment));
+               : ::operator delete(bytes_.data(), std::align_val_t(kPageBytes));
   }
 
  private:
@@ -213,7 +214,7 @@ Result<std::unique_ptr<Arena>> CudaDevice::AllocatePinned(int64_t num_bytes) {
   const bool is_pinned = cudaHostAlloc(&memory, size, cudaHostAllocDefault) == cudaSuccess;
   if (!is_pinned) {
     (void)cudaGetLastError();  // no failure of the device
-    memory = ::operator new(size, std::align_val_t(kTensorAlignment), std::nothrow);
+    memory = ::operator new(size, std::align_val_t(kPageBytes), std::nothrow);
     if (memory == nullptr) return Unavailable("expected {} bytes of memory, found none", num_bytes);
   }
   return std::unique_ptr<Arena>(std::make_unique<PinnedArena>(

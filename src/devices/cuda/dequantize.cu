@@ -322,11 +322,6 @@ struct Rows {
   int64_t num_rows;  // that an id may name
 };
 
-template <class T>
-struct alignas(16) Values {
-  T values[kValues];
-};
-
 // Grid (elements / kValues, rows or fewer).
 template <class Format, int kAlignment, class T>
 __global__ void DequantizeKernel(Rows rows, bool stores_vectors, T* out) {
@@ -352,9 +347,9 @@ __global__ void DequantizeKernel(Rows rows, bool stores_vectors, T* out) {
     }
     T* to = out + r * rows.elements + begin;
     if (stores_vectors && count == kValues) {
-      Values<T> packed;
+      Vector<T, kValues> packed;
       for (int i = 0; i < kValues; ++i) packed.values[i] = FromFloat<T>(values[i] * rows.scale);
-      *reinterpret_cast<Values<T>*>(to) = packed;
+      Vector<T, kValues>::At(to) = packed;
     } else {
       for (int i = 0; i < kValues; ++i) {
         if (i < count) to[i] = FromFloat<T>(values[i] * rows.scale);

@@ -54,6 +54,19 @@ __device__ inline T FromFloat(float x) {
   if constexpr (std::is_same_v<T, float>) return x;
 }
 
+// V values that memory gives and takes at once where the address is a multiple of their bytes, or
+// of 16 where they have more.
+template <class T, int V>
+struct alignas(sizeof(T) * V < 16 ? sizeof(T) * V : 16) Vector {
+  static constexpr int kSize = V;
+  T values[V];
+
+  static __device__ const Vector& At(const T* from) {
+    return *reinterpret_cast<const Vector*>(from);
+  }
+  static __device__ Vector& At(T* to) { return *reinterpret_cast<Vector*>(to); }
+};
+
 // Of an address that is no multiple of T's size, as tensors of files have them: a plain load of T
 // would end the kernel.
 template <class T>

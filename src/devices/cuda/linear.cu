@@ -13,12 +13,12 @@ namespace {
 
 // Rows of contiguous elements, `stride` elements apart.
 template <class T>
-struct Rows {
+struct StridedRows {
   T* data = nullptr;
   int64_t stride = 0;
   __device__ T* operator[](int64_t row) const { return data + row * stride; }
 };
-using ConstRows = Rows<const float>;
+using ConstRows = StridedRows<const float>;
 
 ConstRows RowsOf(const OpCall& call, int input_idx) {
   if (input_idx < 0) return {};
@@ -26,26 +26,21 @@ ConstRows RowsOf(const OpCall& call, int input_idx) {
   return {reinterpret_cast<const float*>(view.data), view.RowStride(view.shape.back())};
 }
 
-// V values as one, at an address that is a multiple of their bytes.
-template <class T, int V>
-struct alignas(sizeof(T) * V) Vector {
-  T values[V];
-};
-template <int V>
-__device__ inline Vector<float, V> Load(const float* from) {
-  return *reinterpret_cast<const Vector<float, V>*>(from);
-}
 template <int V, class T>
 __device__ inline void Store(const float (&values)[V], T* to) {
   Vector<T, V> out;
   for (int i = 0; i < V; ++i) out.values[i] = FromFloat<T>(values[i]);
-  *reinterpret_cast<Vector<T, V>*>(to) = out;
+  Vector<T, V>::At(to) = out;
+}
+template <int V>
+__device__ inline Vector<float, V> Load(const float* from) {
+  return Vector<float, V>::At(from);
 }
 
 // Values of a thread where all rows allow it; else one.
 constexpr int kVector = 4;
 template <class T>
-bool TakesVectors(const Rows<T>& rows) {
+bool TakesVectors(const StridedRows<T>& rows) {
   return reinterpret_cast<uintptr_t>(rows.data) % (kVector * sizeof(T)) == 0 &&
          rows.stride % kVector == 0;
 }
@@ -177,7 +172,7 @@ void MakeRows(const Sources& from, T* out, cudaStream_t stream) {
 template <int V>
 __global__ void EpilogueKernel(ConstRows y, ConstRows residual, ConstRows gate,
                                int64_t rows_per_picture, int64_t first, int64_t num_columns,
-                               Rows<float> out) {
+                               StridedRows<float> out) {
   const int64_t row = blockIdx.x, column = Column<V>();
   if (column >= num_columns) return;
   const Vector<float, V> product = Load<V>(y[row] + column);
@@ -292,8 +287,8 @@ void Run(const op::Linear& op, const OpCall& call, const Context& context) {
   const bool has_epilogue = op.epilogue != op::Epilogue::kNone;
   const float* bias = RowsOf(call, at.bias).data;
   const ConstRows residual = RowsOf(call, at.residual), gate = RowsOf(call, at.gate);
-  const Rows<float> out = {reinterpret_cast<float*>(call.output.data),
-                           call.output.RowStride(num_features)};
+  const StridedRows<float> out = {reinterpret_cast<float*>(call.output.data),
+                                  call.output.RowStride(num_features)};
   const bool is_operand = IsProductOperand(weight, dtype);
   const int64_t piece_rows = PieceRows(num_features, row_bytes);
   for (int64_t first = 0; first < num_features; first += piece_rows) {

@@ -32,8 +32,8 @@ struct MatmulCall {
 };
 
 // Sums are in f32, in an order that is a function of n, k, dtype, whether there is a bias, and the
-// alignment of rows (which n and k give where y is contiguous): no row of y depends on m or on other
-// rows (promise P5, on one architecture).
+// alignment of rows (which n and k give where y is contiguous): no row of y depends on m or on
+// other rows (promise P5, on one architecture).
 class Matmul {
  public:
   // kUnavailable names the library that lacks.

@@ -30,9 +30,7 @@ Rows<T> RowsOf(const View& view, int64_t width) {
 }
 
 // Four elements of a row: what a thread loads and stores at once where the row is aligned.
-struct alignas(16) Quad {
-  float values[4];
-};
+using Quad = Vector<float, 4>;
 
 __device__ inline bool IsWholeQuad(const float* row, int64_t begin, int64_t width) {
   return begin + 4 <= width && reinterpret_cast<uintptr_t>(row + begin) % sizeof(Quad) == 0;

@@ -61,8 +61,9 @@ class Gpu {
                        size_t num_bytes) {
     ++counters.num_allocations;
     // As the driver aligns; poisoned, as nobody may count on zeros.
-    const size_t size = (num_bytes + 255) / 256 * 256;
-    *memory = std::aligned_alloc(256, std::max<size_t>(size, 256));
+    const size_t alignment = &blocks == &pinned ? 4096 : 256;
+    const size_t size = (num_bytes + alignment - 1) / alignment * alignment;
+    *memory = std::aligned_alloc(alignment, std::max(size, alignment));
     INGOT_CHECK(*memory != nullptr);
     std::memset(*memory, 0xFF, size);
     blocks[static_cast<std::byte*>(*memory)] = size;
