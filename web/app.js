@@ -1,7 +1,7 @@
 // The shell: which view is shown, the state of the server, the theme.
 import {get} from "./api.js";
 import {fill, h} from "./dom.js";
-import {listen} from "./events.js";
+import {listen, online} from "./events.js";
 import {duration} from "./format.js";
 
 const views = {
@@ -50,9 +50,10 @@ function watchServer() {
   let running = null, numQueued = 0;
   const draw = () => {
     const queue = numQueued > 0 ? ` · ${numQueued} queued` : "";
-    badge.classList.toggle("busy", running !== null);
-    badge.classList.remove("gone");
-    if (running === null) badge.textContent = `Idle${queue}`;
+    badge.classList.toggle("busy", running !== null && online());
+    badge.classList.toggle("gone", !online());
+    if (!online()) badge.textContent = "No connection";  // also when an answer of before comes late
+    else if (running === null) badge.textContent = `Idle${queue}`;
     else {
       const eta = running.eta_s > 0 ? ` · ${duration(running.eta_s)} left` : "";
       badge.textContent = running.num_steps > 0 ? `${running.step}/${running.num_steps}${eta}${queue}` : `${running.phase ?? "Starting"}${queue}`;
@@ -66,7 +67,7 @@ function watchServer() {
     draw();
   };
   listen("online", () => { running = null; count(); });
-  listen("offline", () => { badge.textContent = "No connection"; badge.classList.add("gone"); });
+  listen("offline", draw);
   listen(["queued", "started", "requeued", "done", "failed", "cancelled", "quarantined"], count);
   listen("started", () => { running = {}; draw(); });
   listen("phase", ({phase}) => { running = {phase}; draw(); });

@@ -33,8 +33,9 @@ function open() {
   const mine = source = new EventSource("/ingot/v1/events");
   mine.addEventListener("open", () => { isOnline = true; tell("online", {}); });
   mine.addEventListener("error", () => {
-    if (isOnline) tell("offline", {});
+    const wasOnline = isOnline;
     isOnline = false;
+    if (wasOnline) tell("offline", {});
     if (mine.readyState !== EventSource.CLOSED || mine !== source) return;
     source = null;
     setTimeout(open, 1000);

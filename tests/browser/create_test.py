@@ -49,11 +49,11 @@ class CreateTest(BrowserTest):
         page = self.open()
         cost = page.get_by_role("region", name="Cost")
         self.expect(cost.get_by_role("row").first).to_be_visible()  # of the defaults
-        self.fill(page, "a red house, first", side=256, steps=60)  # seconds, so that one is seen
+        self.fill(page, "a red house, first", side=256, steps=150)  # seconds, so that one is seen
         self.expect(page.get_by_text(re.compile(r"MiB of .* at the peak"))).to_be_visible()
         self.expect(page.get_by_text(re.compile(r"\d+ T5 · \d+ CLIP tokens"))).to_be_visible()
         self.generate(page)
-        self.expect(self.status(page)).to_contain_text(re.compile(r"Step \d+ of 60"))
+        self.expect(self.status(page)).to_contain_text(re.compile(r"Step \d+ of 150"))
         self.assert_shown(page.get_by_role("img", name="Preview of the picture"))
         self.assert_shown(self.picture(page, "a red house, first"))
         seed = str(self.jobs("done")[0]["job"]["seed"])

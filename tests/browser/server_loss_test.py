@@ -17,10 +17,10 @@ class ServerLossTest(BrowserTest):
         page.get_by_label("Prompt", exact=True).fill("a red house, after the crash")
         for label in ("Width", "Height"):
             page.get_by_label(label, exact=True).fill("256")
-        page.get_by_label("Steps", exact=True).fill("60")
+        page.get_by_label("Steps", exact=True).fill("150")  # seconds: it runs when the server is killed
         page.get_by_role("button", name="Generate").click()
         picture = page.get_by_role("region", name="Picture")
-        self.expect(picture.get_by_role("status")).to_contain_text("of 60")
+        self.expect(picture.get_by_role("status")).to_contain_text("of 150")
         type(self).server.kill()
         self.expect(page.get_by_role("banner")).to_contain_text("No connection")
         type(self).server = Server(self.folder.name, port=self.server.address[1])
