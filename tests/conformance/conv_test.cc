@@ -1,15 +1,13 @@
 // Conv2d against its reference.
 #include <gtest/gtest.h>
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
 
+#include "conv_cases.h"
 #include "devices/cpu/cpu_device.h"
-#include "harness.h"
 
 namespace ingot::conformance {
 namespace {
@@ -24,64 +22,18 @@ constexpr double kInt16Tolerance = 1.5e-3;
 // The roundings of x, the residual and the output to 11 bits come on top.
 constexpr double kF16Tolerance = 2e-3;
 
-struct Size {
-  int64_t batch, channels, height, width, filters, kernel;
-};
-
-struct Types {
-  DType picture = DType::kF32;
-  DType weight = DType::kF32;
-};
-
-Case MakeCase(const Size& s, const op::Conv2d& op, const Types& types = {}) {
-  const Shape x = {s.batch, s.height, s.width, s.channels};
-  Case test{.name = fmt::format("{}, {} filters of {}: {} {}", x.ToString(), s.filters, s.kernel,
-                                op::DescribeAttributes(op), Name(types.picture)),
-            .op = op,
-            .tolerance = op.compute == Compute::kI16 ? kInt16Tolerance : kExactTolerance,
-            .row_elements = {},
-            .output_dtype = types.picture};
+Case MakeCase(const ConvSize& size, const op::Conv2d& op, const ConvTypes& types = {}) {
+  Case test = MakeConvCase(size, op, types);
+  test.tolerance = op.compute == Compute::kI16 ? kInt16Tolerance : kExactTolerance;
   if (types.picture == DType::kF16) test.tolerance = kF16Tolerance;
-  std::vector<Shape> shapes;
-  const auto add = [&](DType dtype, const Shape& shape) {
-    shapes.push_back(shape);
-    test.inputs.push_back(
-        RandomOperand(dtype, shape, static_cast<uint32_t>(test.inputs.size() + 1)));
-  };
-  add(types.picture, x);
-  if (op.norm_silu) {
-    add(DType::kF32, {s.batch, 4, 2});
-    add(DType::kF32, {s.channels});
-    add(DType::kF32, {s.channels});
-  }
-  add(types.weight, {s.filters, s.channels, s.kernel, s.kernel});
-  if (op.has_bias) add(DType::kF32, {s.filters});
-  if (op.residual) {
-    op::Conv2d plain = op;
-    plain.residual = false;
-    add(types.picture, op::InferShape(plain, shapes));
-  }
-  for (const Shape& shape : shapes) test.row_elements.push_back(shape.back());
-  test.row_elements.push_back(s.filters);
   return test;
 }
 
-void ExpectConformsInBoth(const Size& size, op::Conv2d op) {
+void ExpectConformsInBoth(const ConvSize& size, op::Conv2d op) {
   for (Compute compute : {Compute::kF32, Compute::kI16}) {
     op.compute = compute;
     ExpectConforms(MakeCase(size, op));
   }
-}
-
-constexpr op::Conv2d kSame3x3{
-    .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1, .has_bias = true};
-
-op::Conv2d Fused(Compute compute, bool upsample) {
-  op::Conv2d op = kSame3x3;
-  op.compute = compute;
-  op.norm_silu = op.residual = true;
-  op.upsample = upsample;
-  return op;
 }
 
 TEST(ConvConformance, HoldsForPicturesOfFewPixels) {
@@ -139,14 +91,14 @@ TEST(ConvConformance, HoldsForOtherPaddings) {
 }
 
 TEST(ConvConformance, HoldsForSeveralPictures) {
-  ExpectConformsInBoth({3, 8, 7, 21, 8, 3}, Fused(Compute::kF32, false));
-  ExpectConformsInBoth({3, 8, 17, 21, 8, 3}, Fused(Compute::kF32, false));
+  ExpectConformsInBoth({3, 8, 7, 21, 8, 3}, FusedConv(Compute::kF32, false));
+  ExpectConformsInBoth({3, 8, 17, 21, 8, 3}, FusedConv(Compute::kF32, false));
 }
 
 TEST(ConvConformance, HoldsWithNormUpsampleAndResidual) {
   for (bool upsample : {false, true}) {
     for (int64_t height : {5, 16, 37}) {
-      ExpectConformsInBoth({1, 24, height, 18, 40, 3}, Fused(Compute::kF32, upsample));
+      ExpectConformsInBoth({1, 24, height, 18, 40, 3}, FusedConv(Compute::kF32, upsample));
     }
   }
   op::Conv2d uneven = kSame3x3;  // no four phases of 3x3
@@ -157,10 +109,10 @@ TEST(ConvConformance, HoldsWithNormUpsampleAndResidual) {
 TEST(ConvConformance, HoldsForF16Pictures) {
   for (Compute compute : {Compute::kF32, Compute::kI16}) {
     for (int64_t channels : {12, 32}) {
-      const Types types = {.picture = DType::kF16, .weight = DType::kF32};
-      ExpectConforms(MakeCase({1, channels, 18, 19, 21, 3}, Fused(compute, false), types));
-      ExpectConforms(MakeCase({1, channels, 18, 19, 32, 3}, Fused(compute, true), types));
-      ExpectConforms(MakeCase({1, channels, 8, 9, 21, 3}, Fused(compute, false), types));
+      const ConvTypes types = {.picture = DType::kF16, .weight = DType::kF32};
+      ExpectConforms(MakeCase({1, channels, 18, 19, 21, 3}, FusedConv(compute, false), types));
+      ExpectConforms(MakeCase({1, channels, 18, 19, 32, 3}, FusedConv(compute, true), types));
+      ExpectConforms(MakeCase({1, channels, 8, 9, 21, 3}, FusedConv(compute, false), types));
     }
   }
 }
@@ -258,7 +210,7 @@ TEST(ConvConformance, StripsGiveTheSameBitsAsTheWholePicture) {
   for (Compute compute : {Compute::kF32, Compute::kI16}) {
     for (bool upsample : {false, true}) {
       for (int64_t height : {12, 39}) {  // the smaller directly
-        const Case test = MakeCase({1, 12, height, 21, 8, 3}, Fused(compute, upsample));
+        const Case test = MakeCase({1, 12, height, 21, 8, 3}, FusedConv(compute, upsample));
         const std::vector<float> expected = RunFast(test);
         const int64_t out_height = upsample ? 2 * height : height;
         for (int64_t rows : {8, 16, 32}) {

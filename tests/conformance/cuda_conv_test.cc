@@ -1,8 +1,7 @@
 // Conv2d of the CUDA device against its reference.
 #include <gtest/gtest.h>
 
-#include <fmt/format.h>
-
+#include "conv_cases.h"
 #include "cuda_harness.h"
 
 namespace ingot::conformance {
@@ -18,64 +17,18 @@ constexpr double kBf16Tolerance = 8e-3;
 // The roundings of x, the residual and the output to 11 bits come on top.
 constexpr double kF16Tolerance = 1e-3;
 
-struct Size {
-  int64_t batch, channels, height, width, filters, kernel;
-};
-
-struct Types {
-  DType picture = DType::kF32;
-  DType weight = DType::kF32;
-};
-
-Case MakeCase(const Size& s, const op::Conv2d& op, const Types& types = {}) {
-  const Shape x = {s.batch, s.height, s.width, s.channels};
-  Case test{.name = fmt::format("{}, {} filters of {}: {} {}", x.ToString(), s.filters, s.kernel,
-                                op::DescribeAttributes(op), Name(types.picture)),
-            .op = op,
-            .tolerance = op.compute == Compute::kF32 ? kExactTolerance : kBf16Tolerance,
-            .row_elements = {},
-            .output_dtype = types.picture};
+Case MakeCase(const ConvSize& size, const op::Conv2d& op, const ConvTypes& types = {}) {
+  Case test = MakeConvCase(size, op, types);
+  test.tolerance = op.compute == Compute::kF32 ? kExactTolerance : kBf16Tolerance;
   if (types.picture == DType::kF16) test.tolerance += kF16Tolerance;
-  std::vector<Shape> shapes;
-  const auto add = [&](DType dtype, const Shape& shape) {
-    shapes.push_back(shape);
-    test.inputs.push_back(
-        RandomOperand(dtype, shape, static_cast<uint32_t>(test.inputs.size() + 1)));
-  };
-  add(types.picture, x);
-  if (op.norm_silu) {
-    add(DType::kF32, {s.batch, 4, 2});
-    add(DType::kF32, {s.channels});
-    add(DType::kF32, {s.channels});
-  }
-  add(types.weight, {s.filters, s.channels, s.kernel, s.kernel});
-  if (op.has_bias) add(DType::kF32, {s.filters});
-  if (op.residual) {
-    op::Conv2d plain = op;
-    plain.residual = false;
-    add(types.picture, op::InferShape(plain, shapes));
-  }
-  for (const Shape& shape : shapes) test.row_elements.push_back(shape.back());
-  test.row_elements.push_back(s.filters);
   return test;
 }
 
-void ExpectConformsInBoth(const Size& size, op::Conv2d op) {
+void ExpectConformsInBoth(const ConvSize& size, op::Conv2d op) {
   for (Compute compute : {Compute::kF32, Compute::kI16}) {
     op.compute = compute;
     ExpectCudaConforms(MakeCase(size, op));
   }
-}
-
-constexpr op::Conv2d kSame3x3{
-    .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1, .has_bias = true};
-
-op::Conv2d Fused(Compute compute, bool upsample) {
-  op::Conv2d op = kSame3x3;
-  op.compute = compute;
-  op.norm_silu = op.residual = true;
-  op.upsample = upsample;
-  return op;
 }
 
 TEST(CudaConv, HoldsForPictureAndKernelSizes) {
@@ -99,7 +52,7 @@ TEST(CudaConv, HoldsWithNormUpsampleAndResidualInF32AndF16) {
     for (Compute compute : {Compute::kF32, Compute::kI16}) {
       for (bool upsample : {false, true}) {
         ExpectCudaConforms(
-            MakeCase({2, 12, 5, 6, 9, 3}, Fused(compute, upsample), {.picture = picture}));
+            MakeCase({2, 12, 5, 6, 9, 3}, FusedConv(compute, upsample), {.picture = picture}));
       }
     }
   }
@@ -126,7 +79,7 @@ TEST(CudaConv, HoldsForMorePixelsThanTheWorkspaceTakesAtATime) {
 TEST(CudaConv, StripsGiveTheSameBitsAsTheWholePicture) {
   for (Compute compute : {Compute::kF32, Compute::kI16}) {
     for (bool upsample : {false, true}) {
-      const Case test = MakeCase({1, 12, 19, 7, 8, 3}, Fused(compute, upsample));
+      const Case test = MakeCase({1, 12, 19, 7, 8, 3}, FusedConv(compute, upsample));
       const std::vector<float> whole = RunCuda(test);
       for (int64_t rows : {8, 16}) EXPECT_EQ(RunCudaInStrips(test, rows), whole) << rows;
     }
