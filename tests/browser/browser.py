@@ -20,6 +20,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 PATIENCE_MS = 60_000
+SERVER_FLAGS = ("--threads", "1")  # the browser needs a core as well
 VIEWS = {"create": "Create", "gallery": "Gallery", "info": "PNG Info", "models": "Models",
          "settings": "Settings"}
 
@@ -86,7 +87,7 @@ class BrowserTest(ServedTest):
     @classmethod
     def setUpClass(cls):
         cls.folder = tempfile.TemporaryDirectory()
-        cls.server = Server(cls.folder.name, flags=("--threads", "1"))  # the browser needs a core as well
+        cls.server = Server(cls.folder.name, flags=SERVER_FLAGS)
 
     def setUp(self):
         self.context = None

@@ -1,7 +1,7 @@
 """The server dies and comes back while the page is open."""
 import tempfile
 
-from browser import BrowserTest
+from browser import SERVER_FLAGS, BrowserTest
 from server import Server
 
 
@@ -9,7 +9,7 @@ class ServerLossTest(BrowserTest):
     @classmethod
     def setUpClass(cls):
         cls.folder = tempfile.TemporaryDirectory()
-        cls.server = Server(cls.folder.name)
+        cls.server = Server(cls.folder.name, flags=SERVER_FLAGS)
 
     def test_a_killed_server_is_told_and_found_again(self):
         page = self.open()
@@ -23,7 +23,7 @@ class ServerLossTest(BrowserTest):
         self.expect(picture.get_by_role("status")).to_contain_text("of 150")
         type(self).server.kill()
         self.expect(page.get_by_role("banner")).to_contain_text("No connection")
-        type(self).server = Server(self.folder.name, port=self.server.address[1])
+        type(self).server = Server(self.folder.name, port=self.server.address[1], flags=SERVER_FLAGS)
         # The job was on disk: it is done again, and this page shows it without a reload. (It may be
         # over when the page has found the server.)
         self.expect(picture.get_by_role("img", name="a red house, after the crash")).to_be_visible()
