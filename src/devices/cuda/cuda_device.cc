@@ -292,12 +292,13 @@ Status CudaDevice::Run(const OpCall& call, std::stop_token stop) {
   {
     const std::scoped_lock lock(mutex_);
     INGOT_RETURN_IF_ERROR(work_->ops.Mark(work_->compute.get()).status());
-    if (work_->ops.last() > kMaxOpsAhead)
-      behind = work_->ops.EventOf(work_->ops.last() - kMaxOpsAhead);
+    const int64_t number = work_->ops.last() - kMaxOpsAhead;
+    if (number > 0) behind = work_->ops.EventOf(number);
   }
   // Of a traced op the end is wanted as well.
-  if (trace() != nullptr)
+  if (trace() != nullptr) {
     return cuda::StatusOf(cudaStreamSynchronize(work_->compute.get()), "an op to end");
+  }
   if (behind == nullptr) return {};
   return cuda::StatusOf(cudaEventSynchronize(behind), "an op to end");
 }

@@ -58,17 +58,11 @@ inline float __fsqrt_rn(float a) { return std::sqrt(a); }
 
 inline float __uint_as_float(unsigned bits) { return std::bit_cast<float>(bits); }
 
-struct float2 {
-  float x, y;
-};
 struct alignas(16) double2 {
   double x, y;
 };
 struct alignas(16) float4 {
   float x, y, z, w;
-};
-struct alignas(16) uint4 {
-  unsigned x, y, z, w;
 };
 
 // Stores that are not kept in a processor's own cache.
@@ -85,8 +79,6 @@ enum cudaError_t : int {
   cudaErrorMemoryAllocation = 2,
   cudaErrorInvalidConfiguration = 9,
   cudaErrorInsufficientDriver = 35,
-  cudaErrorNoDevice = 100,
-  cudaErrorNotReady = 600,
   cudaErrorIllegalAddress = 700,
 };
 const char* cudaGetErrorName(cudaError_t error);
@@ -98,14 +90,8 @@ struct CUevent_st;
 using cudaStream_t = CUstream_st*;
 using cudaEvent_t = CUevent_st*;
 
-struct cudaDeviceProp {
-  char name[256];
-  size_t totalGlobalMem;
-  int major, minor;
-};
 cudaError_t cudaDriverGetVersion(int* version);
 cudaError_t cudaGetDeviceCount(int* count);
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes);
 inline constexpr unsigned cudaDeviceScheduleBlockingSync = 4;
@@ -128,14 +114,9 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
 cudaError_t cudaEventSynchronize(cudaEvent_t event);
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags = 0);
 
-enum cudaMemcpyKind {
-  cudaMemcpyHostToDevice = 1,
-  cudaMemcpyDeviceToHost = 2,
-  cudaMemcpyDeviceToDevice = 3
-};
+enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2 };
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t num_bytes, cudaMemcpyKind kind,
                             cudaStream_t stream);
-cudaError_t cudaMemsetAsync(void* memory, int value, size_t num_bytes, cudaStream_t stream);
 
 struct cudaLaunchConfig_t {
   dim3 gridDim, blockDim;

@@ -27,8 +27,6 @@ struct GpuOptions {
 
 // A new GPU: everything of the one before has been freed (CHECK).
 void ResetGpu(const GpuOptions& options);
-// Other programs take or give back memory.
-void SetOthersBytes(int64_t num_bytes);
 
 struct GpuCounters {
   int64_t num_allocations = 0;  // of device and pinned memory

@@ -111,11 +111,6 @@ void ResetGpu(const GpuOptions& options) {
   g.error = g.last_error = cudaSuccess;
 }
 
-void SetOthersBytes(int64_t num_bytes) {
-  const std::scoped_lock lock(gpu().mutex);
-  gpu().options.others_bytes = num_bytes;
-}
-
 GpuCounters Counters() {
   const std::scoped_lock lock(gpu().mutex);
   return gpu().counters;
@@ -169,10 +164,6 @@ const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorInvalidConfiguration";
     case cudaErrorInsufficientDriver:
       return "cudaErrorInsufficientDriver";
-    case cudaErrorNoDevice:
-      return "cudaErrorNoDevice";
-    case cudaErrorNotReady:
-      return "cudaErrorNotReady";
     case cudaErrorIllegalAddress:
       return "cudaErrorIllegalAddress";
   }
@@ -193,10 +184,6 @@ cudaError_t cudaDriverGetVersion(int* version) {
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = gpu().options.has_driver ? 1 : 0;
   return gpu().options.has_driver ? cudaSuccess : cudaErrorInsufficientDriver;
-}
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
-  *properties = {"emulated", static_cast<size_t>(gpu().options.memory_bytes), 9, 0};
-  return cudaSuccess;
 }
 cudaError_t cudaSetDevice(int) { return cudaSuccess; }
 cudaError_t cudaSetDeviceFlags(unsigned) { return cudaSuccess; }
@@ -298,9 +285,4 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t num_bytes, cudaMe
     check(kind == cudaMemcpyDeviceToHost, to);
   }
   return ingot::cuda_emulation::Enqueue(stream, [=] { std::memcpy(to, from, num_bytes); });
-}
-cudaError_t cudaMemsetAsync(void* memory, int value, size_t num_bytes, cudaStream_t stream) {
-  const Lock lock(gpu().mutex);
-  if (num_bytes > 0) gpu().CheckHolds(gpu().device, memory, num_bytes);
-  return ingot::cuda_emulation::Enqueue(stream, [=] { std::memset(memory, value, num_bytes); });
 }
