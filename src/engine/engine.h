@@ -56,7 +56,7 @@ struct EngineOptions {
   // The machine's rates, from which plans predict seconds, are measured where they are not
   // remembered (engine/rates.h): on all threads, so not beside a job of another process.
   bool measures_rates = true;
-  std::string cpu_target;  // AVX2, AVX3, AVX3_DL; empty: INGOT_CPU_TARGET, else the best
+  std::string cpu_target;  // as INGOT_CPU_TARGET names it; empty: its value, else the best
 };
 
 // Large, on a disk, and there on every Linux (FHS); /tmp often lies in memory.

@@ -11,7 +11,8 @@
 //
 // y = sum over blocks in their order of fma(round(S * dot), s, y), then the epilogue. A dot product
 // of a block stays below 2^22 and is exact, so the bits are those of every x86 level (vpmaddwd of
-// AVX2 and AVX-512, vpdpbusd of VNNI), thread count and cut of the rows at multiples of kRowGrid.
+// AVX2 and AVX-512, vpdpbusd of VNNI, tiles of AMX), thread count and cut of the rows at multiples
+// of kRowGrid.
 //
 // Outliers: a channel of x far above the others takes the resolution of its whole block. In each
 // group of kRowGrid rows of a picture, channels whose largest magnitude (of gelu(x) its bound

@@ -10,8 +10,8 @@ namespace ingot::cpu {
 // of ActiveTarget().
 struct Peaks {
   double f32_flops = 0;
-  // u8 x s8 dot products: vpdpbusd with VNNI; else the exact way without it,
-  // s16 pairs (vpmaddwd + vpaddd).
+  // u8 x s8 dot products: tiles with AMX, vpdpbusd with VNNI; else the exact
+  // way without either, s16 pairs (vpmaddwd + vpaddd).
   double int8_ops = 0;
 };
 
