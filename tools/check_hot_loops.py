@@ -31,7 +31,7 @@ def functions(path):
                 yield name, body
             name, body = line[line.index("<") + 1:-2], []
         elif match := LINE.match(line):
-            body.append((int(match[1], 16), match[2]))
+            body.append((int(match[1], 16), match[2].removeprefix("{vex} ")))
     if name:
         yield name, body
 

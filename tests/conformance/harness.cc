@@ -216,7 +216,7 @@ void ExpectConforms(const Case& test) {
   SCOPED_TRACE(test.name);
   const std::vector<float> expected = RunReference(test);
   std::vector<float> first;
-  for (const char* target : {"AVX2", "AVX3", "AVX3_DL", "AMX"}) {
+  for (const char* target : {"AVX2", "AVX_VNNI", "AVX3", "AVX3_DL", "AMX"}) {
     for (size_t num_threads : {1, 2, 5}) {
       const auto device = OpenDevice({.num_threads = num_threads, .target = target});
       if (device == nullptr) continue;  // this machine has no such level

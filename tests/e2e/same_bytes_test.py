@@ -22,7 +22,7 @@ import tempfile
 from ingot import MODELS, PROMPT, IngotTest, main_or_by_hand
 
 THREADS = (1, 2, 3)
-LEVELS = ("AVX2", "AVX3", "AVX3_DL", "AMX")
+LEVELS = ("AVX2", "AVX_VNNI", "AVX3", "AVX3_DL", "AMX")
 NUM_BUDGETS = 24  # tried between the least and one that changes nothing any more
 
 

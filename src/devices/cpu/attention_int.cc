@@ -10,6 +10,7 @@
 #define HWY_TARGET_INCLUDE "devices/cpu/attention_int.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 
+#include "devices/cpu/dot_products-inl.h"
 #include "devices/cpu/simd-inl.h"
 #include "devices/cpu/transpose-inl.h"
 
@@ -146,38 +147,25 @@ constexpr size_t kTileRows = kLanes == 16 ? 6 : 4;
 constexpr size_t kTileVectors = kLanes == 16 ? 4 : 2;
 static_assert(kQueryBlock % kTileRows == 0 && kQueryBlock % kLanes == 0);
 
-// How operands are kept: as int16, or bytes where there is an instruction for them.
+// How operands are kept: as int16, or in 8 bits as bytes where there are products of them.
 struct Words {
   static constexpr size_t kPerDword = 2;
   using Query = int16_t;
   using Key = int16_t;
 };
-#if HWY_TARGET <= HWY_AVX3_DL
 struct Bytes {
   static constexpr size_t kPerDword = 4;
   using Query = uint8_t;  // q + 128
   using Key = int8_t;
 };
-using KeptI8 = Bytes;
-#else
-using KeptI8 = Words;
-#endif
 
-// sum + the product of the pairs (fours) in each dword. Inline assembly where g++ 12
-// copies accumulators around the intrinsic.
 template <class Kept>
 HWY_INLINE void MultiplyAdd(VI a, VI b, VI& sum) {
-#if HWY_TARGET <= HWY_AVX3_DL
   if constexpr (Kept::kPerDword == 4) {
-    asm("vpdpbusd %2, %1, %0" : "+v"(sum.raw) : "v"(a.raw), "v"(b.raw));
+    AddByteProducts(sum, a, b);
   } else {
-    asm("vpdpwssd %2, %1, %0" : "+v"(sum.raw) : "v"(a.raw), "v"(b.raw));
+    AddWordProducts(sum, a, b);
   }
-#elif HWY_TARGET <= HWY_AVX3
-  sum.raw = _mm512_add_epi32(sum.raw, _mm512_madd_epi16(a.raw, b.raw));
-#else
-  sum.raw = _mm256_add_epi32(sum.raw, _mm256_madd_epi16(a.raw, b.raw));
-#endif
 }
 
 // To nearest, ties to even; below 2^31.
@@ -677,8 +665,8 @@ void Pack(op::Compute compute, const PackedHead& head, const HeadRows& keys, con
 
 void PackBlock(op::Compute compute, const PackedHead& head, const HeadRows& keys,
                const HeadRows& values, size_t block, std::byte* scratch) {
-  if (compute == op::Compute::kI8) {
-    Pack<KeptI8>(compute, head, keys, values, block, scratch);
+  if (compute == op::Compute::kI8 && HasByteProducts()) {
+    Pack<Bytes>(compute, head, keys, values, block, scratch);
   } else {
     Pack<Words>(compute, head, keys, values, block, scratch);
   }
@@ -686,8 +674,10 @@ void PackBlock(op::Compute compute, const PackedHead& head, const HeadRows& keys
 
 void AttendBlock(op::Compute compute, const IntQueries& block, const PackedHead& head,
                  std::byte* scratch) {
-  if (compute == op::Compute::kI8) {
-    Attend<KeptI8, op::Compute::kI8>(block, head, scratch);
+  if (compute == op::Compute::kI8 && HasByteProducts()) {
+    Attend<Bytes, op::Compute::kI8>(block, head, scratch);
+  } else if (compute == op::Compute::kI8) {
+    Attend<Words, op::Compute::kI8>(block, head, scratch);
   } else {
     Attend<Words, op::Compute::kI16>(block, head, scratch);
   }

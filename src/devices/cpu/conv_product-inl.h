@@ -15,6 +15,8 @@
 #include <cstring>
 #include <type_traits>
 
+#include "devices/cpu/dot_products-inl.h"
+
 #if defined(INGOT_DEVICES_CPU_CONV_PRODUCT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef INGOT_DEVICES_CPU_CONV_PRODUCT_INL_H_
 #undef INGOT_DEVICES_CPU_CONV_PRODUCT_INL_H_
@@ -52,18 +54,6 @@ constexpr float kRounder = 0x1.8p23f;
 // In words.
 HWY_INLINE size_t RowOffset(size_t row, size_t num_words) {
   return row / kBlockRows * kBlockRows * num_words + row % kBlockRows * kLineWords;
-}
-
-// sum + a * b of the pairs in each lane. Written out for VNNI: with the intrinsic g++ 12 copies and
-// spills the sums, at half the speed.
-HWY_INLINE VI AddPairProducts(VI sum, VI a, VI b) {
-#if HWY_TARGET <= HWY_AVX3_DL
-  asm("vpdpwssd %2, %1, %0" : "+v"(sum.raw) : "v"(a.raw), "v"(b.raw));
-  return sum;
-#else
-  VI unused = hn::Zero(kI);
-  return hn::ReorderWidenMulAccumulate(kI, hn::BitCast(kI16, a), hn::BitCast(kI16, b), sum, unused);
-#endif
 }
 
 // One block of rows by one panel.
@@ -110,8 +100,8 @@ HWY_NOINLINE void Multiply(const BlockProduct& p) {
       for (size_t r = 0; r < kBlockRows; ++r) {
         const VI a = hn::Set(kI, rows[r * kLineWords + word]);
         if constexpr (kIsInt) {
-          sums0[r] = AddPairProducts(sums0[r], a, b0);
-          if constexpr (kPanelVectors == 2) sums1[r] = AddPairProducts(sums1[r], a, b1);
+          AddWordProducts(sums0[r], a, b0);
+          if constexpr (kPanelVectors == 2) AddWordProducts(sums1[r], a, b1);
         } else {
           sums0[r] = hn::MulAdd(hn::BitCast(kF, a), hn::BitCast(kF, b0), sums0[r]);
           if constexpr (kPanelVectors == 2) {

@@ -1,83 +1,83 @@
 #include "devices/cpu/cpu_target.h"
 
-#include <array>
+#include <cpuid.h>
+
+#include <algorithm>
+#include <cstdint>
 #include <cstdlib>
+
+#include <hwy/targets.h>
 
 #include "devices/cpu/amx.h"
 
-#undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "devices/cpu/cpu_target.cc"
-#include <hwy/foreach_target.h>  // IWYU pragma: keep
-#include <hwy/highway.h>
-
-HWY_BEFORE_NAMESPACE();
-namespace ingot::cpu {
-namespace HWY_NAMESPACE {
-namespace {
-
-std::string_view CompiledTarget() { return hwy::TargetName(HWY_TARGET); }
-
-}  // namespace
-}  // namespace HWY_NAMESPACE
-}  // namespace ingot::cpu
-HWY_AFTER_NAMESPACE();
-
-#if HWY_ONCE
 namespace ingot::cpu {
 namespace {
+
+bool HasAvxVnni() {
+  unsigned eax, ebx, ecx, edx;
+  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax & 1u << 4) != 0;
+}
+
+bool Always() { return true; }
 
 struct Level {
   std::string_view name;
-  int64_t target;
-  bool has_amx = false;
+  int64_t target;      // of Highway
+  bool (*has_rest)();  // true if the processor has what the target does not ask for
 };
-// From the lowest; a level has all instructions of those before it.
-constexpr std::array<Level, 4> kLevels = {
-    {{"AVX2", HWY_AVX2}, {"AVX3", HWY_AVX3}, {"AVX3_DL", HWY_AVX3_DL}, {"AMX", HWY_AVX3_DL, true}}};
+// From the lowest, as kernels are fast.
+constexpr Level kLevels[] = {{"AVX2", HWY_AVX2, Always},
+                             {"AVX_VNNI", HWY_AVX2, HasAvxVnni},
+                             {"AVX3", HWY_AVX3, Always},
+                             {"AVX3_DL", HWY_AVX3_DL, Always},
+                             {"AMX", HWY_AVX3_DL, HasAmx}};
 
-bool uses_amx = false;
-
-bool HasLevel(const Level& level) {
-  return (hwy::SupportedTargets() & level.target) != 0 && (!level.has_amx || HasAmx());
+bool IsHere(const Level& level) {
+  return (hwy::SupportedTargets() & level.target) != 0 && level.has_rest();
 }
 
-Status SelectLevel(std::string_view name) {
+const Level& Best() { return *std::find_if(std::rbegin(kLevels), std::rend(kLevels) - 1, IsHere); }
+
+const Level*& Active() {
+  static const Level* active = &Best();
+  return active;
+}
+
+void Activate(const Level& level) {
   int64_t targets = 0;
-  for (const Level& level : kLevels) {
-    targets |= level.target;
-    if (level.name != name) continue;
-    if (!HasLevel(level)) {
-      return InvalidArgument("INGOT_CPU_TARGET: this processor has no {}", name);
-    }
-    hwy::SetSupportedTargetsForTest(hwy::SupportedTargets() & targets);
-    uses_amx = level.has_amx;
-    return {};
-  }
-  return InvalidArgument("INGOT_CPU_TARGET: expected AVX2, AVX3, AVX3_DL or AMX, found '{}'", name);
+  for (const Level* lower = kLevels; lower <= &level; ++lower) targets |= lower->target;
+  hwy::SetSupportedTargetsForTest(hwy::SupportedTargets() & targets);
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  Active() = &level;
 }
 
 }  // namespace
 
-HWY_EXPORT(CompiledTarget);
-
-Status SelectTarget(std::string_view level) {
+Status SelectTarget(std::string_view name) {
   hwy::SetSupportedTargetsForTest(0);  // forget an earlier choice
   if ((hwy::SupportedTargets() & HWY_AVX2) == 0) {
     return Unavailable("cpu: the kernels need AVX2 and FMA; this processor has neither");
   }
+  Activate(Best());
   const char* environment = std::getenv("INGOT_CPU_TARGET");
-  if (level.empty() && environment != nullptr) level = environment;
-  uses_amx = HasLevel(kLevels.back());
-  Status status = level.empty() ? Status() : SelectLevel(level);
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  return status;
+  if (name.empty() && environment != nullptr) name = environment;
+  if (name.empty()) return {};
+  const Level* level = std::ranges::find(kLevels, name, &Level::name);
+  if (level == std::end(kLevels)) {
+    return InvalidArgument(
+        "INGOT_CPU_TARGET: expected AVX2, AVX_VNNI, AVX3, AVX3_DL or AMX, found '{}'", name);
+  }
+  if (!IsHere(*level)) {
+    return InvalidArgument("INGOT_CPU_TARGET: this processor has no {}", name);
+  }
+  Activate(*level);
+  return {};
 }
 
-std::string_view ActiveTarget() {
-  return uses_amx ? "AMX" : HWY_DYNAMIC_DISPATCH(CompiledTarget)();
-}
+std::string_view ActiveTarget() { return Active()->name; }
 
-bool UsesAmx() { return uses_amx; }
+bool UsesAvxVnni() { return ActiveTarget() == "AVX_VNNI"; }
+
+bool UsesAmx() { return ActiveTarget() == "AMX"; }
 
 }  // namespace ingot::cpu
-#endif  // HWY_ONCE

@@ -12,6 +12,7 @@
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 
 #include "devices/cpu/dequantize-inl.h"
+#include "devices/cpu/dot_products-inl.h"
 #include "devices/cpu/linear_rows-inl.h"
 #include "devices/cpu/linear_store-inl.h"
 #include "devices/cpu/simd-inl.h"
@@ -299,19 +300,6 @@ void PackPanel(const Int16Job& job, size_t panel_begin, const Int16Scratch& scra
 
 // ---- Products
 
-// sum += x0 * w0 + x1 * w1 of each pair. With intrinsics g++ 12 copies and spills sums.
-HWY_INLINE void AddProducts(hn::Vec<DI32>& sum, hn::Vec<DI16> x, hn::Vec<DI16> w) {
-#if HWY_TARGET == HWY_AVX3_DL
-  asm("vpdpwssd %2, %1, %0" : "+v"(sum.raw) : "v"(x.raw), "v"(w.raw));
-#else
-  hn::Vec<DI32> products;
-  asm("vpmaddwd %3, %2, %1\n\t"
-      "vpaddd %1, %0, %0"
-      : "+v"(sum.raw), "=&v"(products.raw)
-      : "v"(x.raw), "v"(w.raw));
-#endif
-}
-
 struct Int16Tile {
   const int16_t* x;  // kTileRows, kScaleK apart
   const float* x_scales;
@@ -326,7 +314,6 @@ template <bool kFirst>
 HWY_NOINLINE void MultiplyTile(const Int16Tile& tile) {
   const DF d;
   const DI32 di;
-  const DI16 di16;
   hn::Vec<DI32> sums[kTileRows * kVectors];
   Unroll<kTileRows * kVectors>([&](auto i) INGOT_UNROLLED { sums[i] = hn::Zero(di); });
   const int16_t* x = tile.x;
@@ -338,16 +325,17 @@ HWY_NOINLINE void MultiplyTile(const Int16Tile& tile) {
     ahead += 64;
     Unroll<4>([&](auto u) INGOT_UNROLLED {
       asm volatile("" ::: "memory");  // keeps g++ from loading the next weights early: it spills
-      hn::Vec<DI16> weights[kVectors];
+      DotSums weights[kVectors];
       Unroll<kVectors>([&](auto v) INGOT_UNROLLED {
-        weights[v] = hn::Load(di16, w + 2 * (u * kTileFeatures + v * kLanes));
+        weights[v] = hn::Load(
+            di, reinterpret_cast<const int32_t*>(w + 2 * (u * kTileFeatures + v * kLanes)));
       });
       Unroll<kTileRows>([&](auto r) INGOT_UNROLLED {
         int32_t bits;
         std::memcpy(&bits, x + r * kScaleK + 2 * u, sizeof bits);
-        const auto x_pair = hn::BitCast(di16, hn::Set(di, bits));
+        const auto x_pair = hn::Set(di, bits);
         Unroll<kVectors>([&](auto v) INGOT_UNROLLED {
-          AddProducts(sums[r * kVectors + v], x_pair, weights[v]);
+          AddWordProducts(sums[r * kVectors + v], x_pair, weights[v]);
         });
       });
     });

@@ -23,19 +23,20 @@ namespace {
 
 // A group of rows against the panels from `feature` on, a block of K at a time: what x has of it
 // comes from L3 once for all of them.
+template <class Kept>
 void MultiplyGroup(const Int8Job& job, size_t idx, size_t feature, std::span<const Panel> panels,
                    const Int8Scratch& scratch) {
   const RowGroup group = job.layout.group(idx);
   const size_t num_blocks = job.layout.num_blocks;
   const auto multiply = [&](const Sweep& sweep, bool first) {
-    if (first) return MultiplyBlock<true>(sweep, group.count, job.uses_tiles);
-    MultiplyBlock<false>(sweep, group.count, job.uses_tiles);
+    if (first) return MultiplyBlock<Kept, true>(sweep, group.count, job.uses_tiles);
+    MultiplyBlock<Kept, false>(sweep, group.count, job.uses_tiles);
   };
   const Outliers& outliers = job.outliers[idx];
   if (outliers.count > 0) {
-    Sweep sweep = MakeSweep(job, group, num_blocks, scratch);
+    Sweep sweep = MakeSweep<Kept>(job, group, num_blocks, scratch);
     for (const Panel& panel : panels) {
-      GatherOutliers(job, outliers, panel.weights, scratch.outliers);
+      GatherOutliers<Kept>(job, outliers, panel.weights, scratch.outliers);
       sweep.block = scratch.outliers;
       sweep.sums = panel.sums;
       multiply(sweep, true);
@@ -43,9 +44,9 @@ void MultiplyGroup(const Int8Job& job, size_t idx, size_t feature, std::span<con
   }
   float* out = job.call.out + group.begin * job.call.out_stride + feature;
   for (size_t block = 0; block < num_blocks; ++block) {
-    Sweep sweep = MakeSweep(job, group, block, scratch);
+    Sweep sweep = MakeSweep<Kept>(job, group, block, scratch);
     for (size_t i = 0; i < panels.size(); ++i) {
-      sweep.block = BlockOf(panels[i].weights, block);
+      sweep.block = BlockOf<Kept>(panels[i].weights, block);
       sweep.sums = panels[i].sums;
       if (block + 1 == num_blocks) sweep.out = out + i * kPanelFeatures;
       multiply(sweep, block == 0 && outliers.count == 0);
@@ -61,8 +62,9 @@ void MultiplyGroup(const Int8Job& job, size_t idx, size_t feature, std::span<con
   }
 }
 
-void RunPanels(const Int8Job& job, size_t item, size_t thread) {
-  const Int8Scratch scratch = ScratchOf(job, thread);
+template <class Kept>
+void RunPanelsOf(const Int8Job& job, size_t item, size_t thread) {
+  const Int8Scratch scratch = ScratchOf<Kept>(job, thread);
   std::optional<AmxTiles> tiles;
   if (job.uses_tiles) tiles.emplace();
   const size_t feature = item * job.layout.panels_per_item * kPanelFeatures;
@@ -70,12 +72,24 @@ void RunPanels(const Int8Job& job, size_t item, size_t thread) {
       scratch.panels, std::min(job.layout.panels_per_item,
                                hwy::DivCeil(job.call.num_features - feature, kPanelFeatures)));
   for (size_t i = 0; i < panels.size(); ++i) {
-    PackWeights(job, feature + i * kPanelFeatures, panels[i].weights);
+    PackWeights<Kept>(job, feature + i * kPanelFeatures, panels[i].weights);
   }
   for (size_t idx = 0; idx < job.layout.num_groups; ++idx) {
     if (job.stop->stop_requested()) return;
-    MultiplyGroup(job, idx, feature, panels, scratch);
+    MultiplyGroup<Kept>(job, idx, feature, panels, scratch);
   }
+}
+
+void RunPanels(const Int8Job& job, size_t item, size_t thread) {
+  WithKept([&]<class Kept>(Kept) { RunPanelsOf<Kept>(job, item, thread); });
+}
+
+size_t GetScratchBytes(const Int8Layout& layout) {
+  return WithKept([&]<class Kept>(Kept) { return ScratchBytes<Kept>(layout); });
+}
+
+Int8Scratch GetScratch(const Int8Job& job, size_t thread) {
+  return WithKept([&]<class Kept>(Kept) { return ScratchOf<Kept>(job, thread); });
 }
 
 }  // namespace
@@ -86,8 +100,8 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace ingot::cpu {
 
-HWY_EXPORT(ScratchBytes);
-HWY_EXPORT(ScratchOf);
+HWY_EXPORT(GetScratchBytes);
+HWY_EXPORT(GetScratch);
 HWY_EXPORT(TakeNorms);
 HWY_EXPORT(FindMaxima);
 HWY_EXPORT(QuantizeRows);
@@ -128,7 +142,7 @@ int64_t LinearInt8WorkspaceBytes(size_t num_rows, size_t rows_per_picture, size_
   Carver carver(nullptr);
   job.CarveShared(carver);
   return static_cast<int64_t>(carver.used() +
-                              num_threads * HWY_DYNAMIC_DISPATCH(ScratchBytes)(job.layout));
+                              num_threads * HWY_DYNAMIC_DISPATCH(GetScratchBytes)(job.layout));
 }
 
 void RunLinearInt8(const LinearCall& call, std::span<std::byte> workspace, ThreadPool& pool,
@@ -147,7 +161,7 @@ void RunLinearInt8(const LinearCall& call, std::span<std::byte> workspace, Threa
       HWY_DYNAMIC_DISPATCH(FindMaxima)(job, item);
     });
     pool.ParallelFor(num_groups, [&job](size_t idx, size_t thread) {
-      ChooseOutliers(job, idx, HWY_DYNAMIC_DISPATCH(ScratchOf)(job, thread).keys);
+      ChooseOutliers(job, idx, HWY_DYNAMIC_DISPATCH(GetScratch)(job, thread).keys);
     });
     pool.ParallelFor(num_groups * (kRowGrid / kQuantizeRows), [&job](size_t item, size_t) {
       HWY_DYNAMIC_DISPATCH(QuantizeRows)(job, item);

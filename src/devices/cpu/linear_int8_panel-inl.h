@@ -8,6 +8,7 @@
 
 #include "devices/cpu/block_values-inl.h"
 #include "devices/cpu/dequantize.h"
+#include "devices/cpu/dot_products-inl.h"
 #include "devices/cpu/linear_int8_job.h"
 #include "devices/cpu/linear_int8_rows-inl.h"
 #include "devices/cpu/transpose-inl.h"
@@ -25,51 +26,76 @@ namespace ingot::cpu {
 namespace HWY_NAMESPACE {
 namespace {
 
-// A dword of the panel holds kGroupK consecutive k of one feature: bytes for vpdpbusd, 16-bit
-// integers for vpmaddwd.
-#if HWY_TARGET == HWY_AVX3_DL
-constexpr bool kHasDotProduct = true;
-using PanelValue = int8_t;
-constexpr size_t kTileRows = 6, kTileVectors = 4, kUnroll = 1;
-#else
-constexpr bool kHasDotProduct = false;
-using PanelValue = int16_t;
-constexpr size_t kTileRows = kLanes == 16 ? 12 : 4, kTileVectors = 2, kUnroll = 2;
-#endif
-constexpr size_t kGroupK = 4 / sizeof(PanelValue);
-constexpr size_t kTileFeatures = kTileVectors * kLanes;
-static_assert(kPanelFeatures % kTileFeatures == 0);
+// What a panel keeps weights as: a dword holds kGroupK consecutive k of one feature, for one
+// instruction to multiply with as many of a row. Tiles are what the registers hold of sums.
 
+// 16-bit integers.
+struct Words {
+  using Value = int16_t;
+  static constexpr bool kTakesBytes = false;  // of x
+  static constexpr size_t kGroupK = 2, kUnroll = 2;
+  static constexpr size_t kTileRows = kLanes == 16 ? 12 : 4, kTileVectors = 2;
+
+  static HWY_INLINE void AddProducts(DotSums& sum, DotSums x, DotSums w) {
+    AddWordProducts(sum, x, w);
+  }
+};
+
+// Bytes.
+struct Bytes {
+  using Value = int8_t;
+  static constexpr bool kTakesBytes = true;  // of x + 128
+  static constexpr size_t kGroupK = 4, kUnroll = 1;
+  static constexpr size_t kTileRows = 6, kTileVectors = kLanes == 16 ? 4 : 2;
+
+  static HWY_INLINE void AddProducts(DotSums& sum, DotSums x, DotSums w) {
+    AddByteProducts(sum, x, w);
+  }
+};
+
+// run(Bytes()) where there are products of bytes, else run(Words()).
+template <class Run>
+auto WithKept(const Run& run) {
+  return HasByteProducts() ? run(Bytes()) : run(Words());
+}
+
+template <class Kept>
+constexpr size_t kTileFeatures = Kept::kTileVectors* kLanes;
+
+template <class Kept>
 PanelBlock CarveWeights(Carver& carver, size_t padded_k, size_t num_blocks) {
   PanelBlock panel;
-  panel.values = carver.Take<std::byte>(padded_k * kPanelFeatures * sizeof(PanelValue));
+  panel.values = carver.Take<std::byte>(padded_k * kPanelFeatures * sizeof(typename Kept::Value));
   panel.starts = carver.Take<int32_t>(num_blocks * kPanelFeatures);
   panel.scales = carver.Take<float>(num_blocks * kPanelFeatures);
   panel.offsets = carver.Take<float>(num_blocks * kPanelFeatures);
   return panel;
 }
 
+template <class Kept>
 Int8Scratch CarveScratch(const Int8Layout& layout, Carver& carver) {
   Int8Scratch scratch;
   for (size_t i = 0; i < layout.panels_per_item; ++i) {
-    scratch.panels[i].weights = CarveWeights(carver, layout.padded_k, layout.num_blocks);
+    scratch.panels[i].weights = CarveWeights<Kept>(carver, layout.padded_k, layout.num_blocks);
     scratch.panels[i].sums = carver.Take<float>(kRowGrid * kPanelFeatures);
   }
-  scratch.outliers = CarveWeights(carver, kMaxOutliers, 1);
-  scratch.wide = carver.Take<int16_t>(kHasDotProduct ? 0 : kRowGrid * kScaleK);
+  scratch.outliers = CarveWeights<Kept>(carver, kMaxOutliers, 1);
+  scratch.wide = carver.Take<int16_t>(Kept::kTakesBytes ? 0 : kRowGrid * kScaleK);
   scratch.keys = carver.Take<uint64_t>(layout.num_k);
   return scratch;
 }
 
+template <class Kept>
 size_t ScratchBytes(const Int8Layout& layout) {
   Carver carver(nullptr);
-  CarveScratch(layout, carver);
+  CarveScratch<Kept>(layout, carver);
   return carver.used();
 }
 
+template <class Kept>
 Int8Scratch ScratchOf(const Int8Job& job, size_t thread) {
-  Carver carver(job.threads + thread * ScratchBytes(job.layout));
-  return CarveScratch(job.layout, carver);
+  Carver carver(job.threads + thread * ScratchBytes<Kept>(job.layout));
+  return CarveScratch<Kept>(job.layout, carver);
 }
 
 // The scale of weights of magnitude up to `max`, and what they are divided by. Two bits are
@@ -162,37 +188,29 @@ float QuantizeRunOfF32(const ConstTensorView& weight, size_t feature, size_t k, 
 }
 
 // Where the dwords of feature n (of the panel) at K group `group` of a block start.
+template <class Kept>
 HWY_INLINE uint32_t* PanelDwords(std::byte* values, size_t width, size_t n, size_t group) {
-  const size_t tile = n / kTileFeatures;
-  return reinterpret_cast<uint32_t*>(values) + tile * (width / kGroupK) * kTileFeatures +
-         group * kTileFeatures + n % kTileFeatures;
-}
-
-// In assembler: from intrinsics g++ 12 makes copies and spills of sums.
-HWY_INLINE void AddDotProducts(hn::Vec<DI32>& sum, hn::Vec<DI32> x, hn::Vec<DI32> w) {
-  if constexpr (kHasDotProduct) {
-    asm("vpdpbusd %2, %1, %0" : "+v"(sum.raw) : "v"(x.raw), "v"(w.raw));
-  } else {
-    hn::Vec<DI32> products;
-    asm("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0"
-        : "+v"(sum.raw), "=&v"(products.raw)
-        : "v"(x.raw), "v"(w.raw));
-  }
+  const size_t tile = n / kTileFeatures<Kept>;
+  return reinterpret_cast<uint32_t*>(values) +
+         tile * (width / Kept::kGroupK) * kTileFeatures<Kept> + group * kTileFeatures<Kept> +
+         n % kTileFeatures<Kept>;
 }
 
 // Where sums start, and scales with kMagic in them, of kTransposedRows features from n of a block.
-HWY_INLINE void FinishBlock(const PanelBlock& block, size_t width, size_t n) {
+// Out of line: with 16 registers its loop would be left one less than it needs.
+template <class Kept>
+HWY_NOINLINE void FinishBlock(const PanelBlock& block, size_t width, size_t n) {
   const DF d;
   const DI32 di;
   for (size_t i = n; i < n + kTransposedRows; i += kLanes) {
     const auto scales = hn::Load(d, block.scales + i);
     hn::Store(hn::Mul(scales, hn::Set(d, kMagic)), d, block.offsets + i);
-    if constexpr (!kHasDotProduct) continue;
+    if constexpr (!Kept::kTakesBytes) continue;
     auto sum = hn::Zero(di);
     const auto ones = hn::Set(di, 0x01010101);
-    for (size_t group = 0; group < width / kGroupK; ++group) {
-      const auto dwords = hn::Load(DU32(), PanelDwords(block.values, width, i, group));
-      AddDotProducts(sum, ones, hn::BitCast(di, dwords));
+    for (size_t group = 0; group < width / Kept::kGroupK; ++group) {
+      const auto dwords = hn::Load(DU32(), PanelDwords<Kept>(block.values, width, i, group));
+      Kept::AddProducts(sum, ones, hn::BitCast(di, dwords));
     }
     // x is 128 above its value, and the magic number makes the sum a float.
     hn::Store(hn::Sub(hn::BitCast(di, hn::Set(d, kMagic)), hn::ShiftLeft<7>(sum)), di,
@@ -201,13 +219,14 @@ HWY_INLINE void FinishBlock(const PanelBlock& block, size_t width, size_t n) {
 }
 
 // The block's bytes of kTransposedRows features, kScaleK apart, into the panel.
+template <class Kept>
 HWY_INLINE void PackBlock(const int8_t* bytes, const PanelBlock& block, size_t width, size_t n) {
-  constexpr size_t kStepK = kLanes * kGroupK;
+  constexpr size_t kStepK = kLanes * Kept::kGroupK;
   const DU32 d;
   for (size_t k = 0; k < width; k += kStepK) {
     const auto load = [&](size_t feature) INGOT_UNROLLED {
       const int8_t* from = bytes + feature * kScaleK + k;
-      if constexpr (kHasDotProduct) {
+      if constexpr (Kept::kTakesBytes) {
         return hn::Load(d, reinterpret_cast<const uint32_t*>(from));
       } else {
         const hn::ScalableTag<int16_t> di16;
@@ -215,20 +234,22 @@ HWY_INLINE void PackBlock(const int8_t* bytes, const PanelBlock& block, size_t w
         return hn::BitCast(d, hn::PromoteTo(di16, hn::Load(di8, from)));
       }
     };
-    TransposeDwords(load, PanelDwords(block.values, width, n, k / kGroupK), kTileFeatures);
+    TransposeDwords(load, PanelDwords<Kept>(block.values, width, n, k / Kept::kGroupK),
+                    kTileFeatures<Kept>);
   }
-  FinishBlock(block, width, n);
+  FinishBlock<Kept>(block, width, n);
 }
 
+template <class Kept>
 PanelBlock BlockOf(const PanelBlock& panel, size_t block) {
-  return {panel.values + block * kScaleK * kPanelFeatures * sizeof(PanelValue),
+  return {panel.values + block * kScaleK * kPanelFeatures * sizeof(typename Kept::Value),
           panel.starts + block * kPanelFeatures, panel.scales + block * kPanelFeatures,
           panel.offsets + block * kPanelFeatures};
 }
 
 // The panel of features from `feature` on; zeros behind the last feature and the last k.
 // quantize(f, count, k, n, scales, bytes) quantizes [k, k + n) of `count` features from f on.
-template <class Quantize>
+template <class Kept, class Quantize>
 HWY_INLINE void PackPanel(const Int8Job& job, size_t feature, const PanelBlock& panel,
                           const Quantize& quantize) {
   alignas(64) int8_t bytes[kTransposedRows * kScaleK];
@@ -236,7 +257,7 @@ HWY_INLINE void PackPanel(const Int8Job& job, size_t feature, const PanelBlock& 
     const size_t end = std::min(job.call.num_features, feature + n + kTransposedRows);
     const size_t count = end - std::min(feature + n, end);
     for (size_t block = 0; block < job.layout.num_blocks; ++block) {
-      const PanelBlock to = BlockOf(panel, block);
+      const PanelBlock to = BlockOf<Kept>(panel, block);
       const size_t k = block * kScaleK, width = job.layout.width(block);
       const size_t num_k = std::min(width, job.layout.num_k - k);
       quantize(feature + n, count, k, num_k, to.scales + n, bytes);
@@ -245,12 +266,12 @@ HWY_INLINE void PackPanel(const Int8Job& job, size_t feature, const PanelBlock& 
         const size_t filled = i < count ? num_k : 0;
         if (filled < width) std::memset(bytes + i * kScaleK + filled, 0, width - filled);
       }
-      PackBlock(bytes, to, width, n);
+      PackBlock<Kept>(bytes, to, width, n);
     }
   }
 }
 
-template <class Format>
+template <class Kept, class Format>
 HWY_NOINLINE void PackFormat(const Int8Job& job, size_t feature, const PanelBlock& panel) {
   constexpr size_t kRunBytes = kScaleK / Format::kBlockK * Format::kBlockBytes;
   const ConstTensorView& weight = job.call.weight;
@@ -271,37 +292,41 @@ HWY_NOINLINE void PackFormat(const Int8Job& job, size_t feature, const PanelBloc
       QuantizeRun<Format>(run + i * row_bytes, n, factors[i], bytes + i * kScaleK);
     }
   };
-  PackPanel(job, feature, panel, quantize);
+  PackPanel<Kept>(job, feature, panel, quantize);
 }
 
+template <class Kept>
 void PackWeights(const Int8Job& job, size_t feature, const PanelBlock& panel) {
   const ConstTensorView& weight = job.call.weight;
   const bool done = blocks::WithFormat(
-      weight.dtype, [&]<class Format>(Format) { PackFormat<Format>(job, feature, panel); });
+      weight.dtype, [&]<class Format>(Format) { PackFormat<Kept, Format>(job, feature, panel); });
   if (done) return;
-  PackPanel(job, feature, panel,
-            [&](size_t f, size_t count, size_t k, size_t n, float* scales, int8_t* bytes) HWY_ATTR {
-              for (size_t i = 0; i < count; ++i) {
-                scales[i] = QuantizeRunOfF32(weight, f + i, k, n, bytes + i * kScaleK);
-              }
-            });
+  PackPanel<Kept>(job, feature, panel,
+                  [&](size_t f, size_t count, size_t k, size_t n, float* scales, int8_t* bytes)
+                      HWY_ATTR {
+                        for (size_t i = 0; i < count; ++i) {
+                          scales[i] = QuantizeRunOfF32(weight, f + i, k, n, bytes + i * kScaleK);
+                        }
+                      });
 }
 
 // The panel's weights of the outlier channels as a block of their own.
+template <class Kept>
 void GatherOutliers(const Int8Job& job, const Outliers& outliers, const PanelBlock& panel,
                     const PanelBlock& to) {
   const DF d;
   const DI32 di;
-  constexpr int kBits = 8 * sizeof(PanelValue);
+  constexpr int kBits = 8 * sizeof(typename Kept::Value);
   for (size_t n = 0; n < kPanelFeatures; n += kLanes) {
     hn::Vec<DF> max = hn::Zero(d);
     alignas(64) float weights[kMaxOutliers][kLanes];
     const auto value = [&](size_t i) INGOT_UNROLLED {
       const size_t channel = outliers.channels[i], block = channel / kScaleK;
-      const size_t k = channel % kScaleK, shift = kBits * (kGroupK - 1 - k % kGroupK);
-      const PanelBlock from = BlockOf(panel, block);
-      const auto dwords = hn::BitCast(
-          di, hn::Load(DU32(), PanelDwords(from.values, job.layout.width(block), n, k / kGroupK)));
+      const size_t k = channel % kScaleK, shift = kBits * (Kept::kGroupK - 1 - k % Kept::kGroupK);
+      const PanelBlock from = BlockOf<Kept>(panel, block);
+      const auto dwords =
+          hn::BitCast(di, hn::Load(DU32(), PanelDwords<Kept>(from.values, job.layout.width(block),
+                                                             n, k / Kept::kGroupK)));
       const auto v = hn::ShiftRight<32 - kBits>(hn::ShiftLeftSame(dwords, static_cast<int>(shift)));
       return hn::Mul(hn::ConvertTo(d, v), hn::Load(d, from.scales + n));
     };
@@ -315,20 +340,21 @@ void GatherOutliers(const Int8Job& job, const Outliers& outliers, const PanelBlo
     hn::Store(hn::BitCast(d, hn::And(hn::BitCast(di, scale), hn::Set(di, ~3))), d, to.scales + n);
     const auto factor =
         hn::IfThenElseZero(hn::Ge(max, hn::Set(d, kLeastMax)), hn::Div(hn::Set(d, 127.0f), max));
-    for (size_t group = 0; group < kMaxOutliers / kGroupK; ++group) {
+    for (size_t group = 0; group < kMaxOutliers / Kept::kGroupK; ++group) {
       auto dwords = hn::Zero(di);
-      for (size_t i = 0; i < kGroupK && group * kGroupK + i < outliers.count; ++i) {
-        const auto w = hn::Load(d, weights[group * kGroupK + i]);
+      for (size_t i = 0; i < Kept::kGroupK && group * Kept::kGroupK + i < outliers.count; ++i) {
+        const auto w = hn::Load(d, weights[group * Kept::kGroupK + i]);
         const auto q = hn::Sub(hn::BitCast(di, hn::MulAdd(w, factor, hn::Set(d, kMagic))),
                                hn::BitCast(di, hn::Set(d, kMagic)));
         const auto bits = hn::And(q, hn::Set(di, static_cast<int32_t>((int64_t{1} << kBits) - 1)));
         dwords = hn::Or(dwords, hn::ShiftLeftSame(bits, static_cast<int>(kBits * i)));
       }
       hn::Store(hn::BitCast(DU32(), dwords), DU32(),
-                PanelDwords(to.values, kMaxOutliers, n, group));
+                PanelDwords<Kept>(to.values, kMaxOutliers, n, group));
     }
   }
-  for (size_t n = 0; n < kPanelFeatures; n += kTransposedRows) FinishBlock(to, kMaxOutliers, n);
+  for (size_t n = 0; n < kPanelFeatures; n += kTransposedRows)
+    FinishBlock<Kept>(to, kMaxOutliers, n);
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ namespace HWY_NAMESPACE {
 namespace {
 
 // sums of num_tiles * kRows rows = (first block ? 0 : sums) + scaled products.
-template <size_t kRows, bool kFirst>
+template <class Kept, size_t kRows, bool kFirst>
 HWY_NOINLINE void MultiplyRows(const Sweep& sweep, size_t num_tiles) {
   const DF d;
   const DI32 di;
@@ -30,43 +30,44 @@ HWY_NOINLINE void MultiplyRows(const Sweep& sweep, size_t num_tiles) {
   const float* row_scales = sweep.row_scales;
   float* out = sweep.sums;
   for (size_t tile = 0; tile < num_tiles; ++tile) {
-    hn::Vec<DI32> sums[kRows * kTileVectors];
-    Unroll<kRows * kTileVectors>([&](auto i) INGOT_UNROLLED {
-      sums[i] = kHasDotProduct ? hn::Load(di, sweep.block.starts + i % kTileVectors * kLanes)
-                               : hn::Zero(di);
+    hn::Vec<DI32> sums[kRows * Kept::kTileVectors];
+    Unroll<kRows * Kept::kTileVectors>([&](auto i) INGOT_UNROLLED {
+      sums[i] = Kept::kTakesBytes
+                    ? hn::Load(di, sweep.block.starts + i % Kept::kTileVectors * kLanes)
+                    : hn::Zero(di);
     });
     const std::byte* x = rows;
     const std::byte* x_ahead = rows + 2 * kRows * stride;
     const auto* w = reinterpret_cast<const int32_t*>(sweep.block.values);
-    for (size_t k = 0; k < sweep.num_k; k += kUnroll * kGroupK) {
+    for (size_t k = 0; k < sweep.num_k; k += Kept::kUnroll * Kept::kGroupK) {
       __builtin_prefetch(x_ahead);
-      x_ahead += 32 * kUnroll;
-      Unroll<kUnroll>([&](auto u) INGOT_UNROLLED {
+      x_ahead += 32 * Kept::kUnroll;
+      Unroll<Kept::kUnroll>([&](auto u) INGOT_UNROLLED {
         asm volatile("" ::: "memory");  // keeps g++ from loading the next weights early: it spills
-        hn::Vec<DI32> weights[kTileVectors];
-        Unroll<kTileVectors>([&](auto v) INGOT_UNROLLED {
-          weights[v] = hn::Load(di, w + u * kTileFeatures + v * kLanes);
+        hn::Vec<DI32> weights[Kept::kTileVectors];
+        Unroll<Kept::kTileVectors>([&](auto v) INGOT_UNROLLED {
+          weights[v] = hn::Load(di, w + u * kTileFeatures<Kept> + v * kLanes);
         });
         Unroll<kRows>([&](auto r) INGOT_UNROLLED {
           int32_t bits;
           std::memcpy(&bits, x + r * stride + 4 * u, sizeof bits);
           const auto group = hn::Set(di, bits);
-          Unroll<kTileVectors>([&](auto v) INGOT_UNROLLED {
-            AddDotProducts(sums[r * kTileVectors + v], group, weights[v]);
+          Unroll<Kept::kTileVectors>([&](auto v) INGOT_UNROLLED {
+            Kept::AddProducts(sums[r * Kept::kTileVectors + v], group, weights[v]);
           });
         });
       });
-      x += 4 * kUnroll;
-      w += kUnroll * kTileFeatures;
+      x += 4 * Kept::kUnroll;
+      w += Kept::kUnroll * kTileFeatures<Kept>;
     }
     Unroll<kRows>([&](auto r) INGOT_UNROLLED {
       const auto row_scale = hn::Set(d, row_scales[r]);
-      Unroll<kTileVectors>([&](auto v) INGOT_UNROLLED {
+      Unroll<Kept::kTileVectors>([&](auto v) INGOT_UNROLLED {
         float* to = out + r * kPanelFeatures + v * kLanes;
         const auto scales = hn::Load(d, sweep.block.scales + v * kLanes);
-        const auto sum = sums[r * kTileVectors + v];
+        const auto sum = sums[r * Kept::kTileVectors + v];
         // kMagic + dot as float, times scale, less kMagic * scale: both round scale * dot once.
-        const auto product = kHasDotProduct
+        const auto product = Kept::kTakesBytes
                                  ? hn::MulSub(hn::BitCast(d, sum), scales,
                                               hn::Load(d, sweep.block.offsets + v * kLanes))
                                  : hn::Mul(hn::ConvertTo(d, sum), scales);
@@ -87,48 +88,50 @@ HWY_NOINLINE void MultiplyRows(const Sweep& sweep, size_t num_tiles) {
 }
 
 // The last `rows` < kRows of a group.
-template <size_t kRows, bool kFirst>
+template <class Kept, size_t kRows, bool kFirst>
 void MultiplyLastRows(const Sweep& sweep, size_t rows) {
   if constexpr (kRows > 0) {
-    if (rows == kRows) return MultiplyRows<kRows, kFirst>(sweep, 1);
-    MultiplyLastRows<kRows - 1, kFirst>(sweep, rows);
+    if (rows == kRows) return MultiplyRows<Kept, kRows, kFirst>(sweep, 1);
+    MultiplyLastRows<Kept, kRows - 1, kFirst>(sweep, rows);
   }
 }
 
-template <bool kFirst>
+template <class Kept, bool kFirst>
 void MultiplyTile(const Sweep& sweep, size_t num_rows) {
-  const size_t num_tiles = num_rows / kTileRows, whole = num_tiles * kTileRows;
-  MultiplyRows<kTileRows, kFirst>(sweep, num_tiles);
-  MultiplyLastRows<kTileRows - 1, kFirst>(sweep.From(whole), num_rows - whole);
+  const size_t num_tiles = num_rows / Kept::kTileRows, whole = num_tiles * Kept::kTileRows;
+  MultiplyRows<Kept, Kept::kTileRows, kFirst>(sweep, num_tiles);
+  MultiplyLastRows<Kept, Kept::kTileRows - 1, kFirst>(sweep.From(whole), num_rows - whole);
 }
 
 // All features of a panel, a tile's at a time.
-template <bool kFirst>
+template <class Kept, bool kFirst>
 void MultiplyPanel(const Sweep& sweep, size_t num_rows) {
-  for (size_t n = 0; n < kPanelFeatures; n += kTileFeatures) {
+  for (size_t n = 0; n < kPanelFeatures; n += kTileFeatures<Kept>) {
     Sweep tile = sweep;
     tile.sums += n;
-    tile.block = {reinterpret_cast<std::byte*>(PanelDwords(sweep.block.values, sweep.num_k, n, 0)),
-                  sweep.block.starts + n, sweep.block.scales + n, sweep.block.offsets + n};
+    tile.block = {
+        reinterpret_cast<std::byte*>(PanelDwords<Kept>(sweep.block.values, sweep.num_k, n, 0)),
+        sweep.block.starts + n, sweep.block.scales + n, sweep.block.offsets + n};
     if (n > 0) tile.out = nullptr;
-    MultiplyTile<kFirst>(tile, num_rows);
+    MultiplyTile<Kept, kFirst>(tile, num_rows);
   }
 }
 
 // sums = (kFirst ? 0 : sums) + scaled products of the first num_rows rows.
-template <bool kFirst>
+template <class Kept, bool kFirst>
 void MultiplyBlock(const Sweep& sweep, size_t num_rows, bool uses_tiles) {
   size_t done = 0;
-  if constexpr (kHasDotProduct) {
+  if constexpr (Kept::kTakesBytes) {
     if (uses_tiles) {
       done = num_rows / kSquare * kSquare;
       MultiplyTiles<AmxTiles, kFirst>(sweep, done);
     }
   }
-  if (done < num_rows) MultiplyPanel<kFirst>(sweep.From(done), num_rows - done);
+  if (done < num_rows) MultiplyPanel<Kept, kFirst>(sweep.From(done), num_rows - done);
 }
 
 // The group's rows at block `block` of K.
+template <class Kept>
 Sweep MakeSweep(const Int8Job& job, RowGroup rows, size_t block, const Int8Scratch& scratch) {
   const uint8_t* bytes = job.SlabRow(block, rows.begin);
   const size_t width = job.layout.width(block);
@@ -137,7 +140,7 @@ Sweep MakeSweep(const Int8Job& job, RowGroup rows, size_t block, const Int8Scrat
                  .row_scales = job.RowScale(block, rows.begin),
                  .num_k = width,
                  .out_stride = job.call.out_stride};
-  if constexpr (!kHasDotProduct) {
+  if constexpr (!Kept::kTakesBytes) {
     const hn::ScalableTag<int16_t> di16;
     const hn::Rebind<uint8_t, decltype(di16)> du8;
     for (size_t i = 0; i < rows.count * width; i += hn::Lanes(di16)) {

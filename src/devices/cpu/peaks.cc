@@ -12,7 +12,7 @@
 #define HWY_TARGET_INCLUDE "devices/cpu/peaks.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 
-#include <hwy/highway.h>
+#include "devices/cpu/dot_products-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace ingot::cpu {
@@ -62,29 +62,19 @@ double RunTiles() {
   return 4.0 * kRounds * 2 * kAmxRows * kAmxRows * kAmxRowBytes;
 }
 
+// Dot products of 8-bit integers by add(sum, a, b), which makes ops_per_lane in a dword.
+template <class Add>
+HWY_INLINE double RunDotProducts(double ops_per_lane, int32_t* sink, const Add& add) {
+  const hn::ScalableTag<int32_t> d;
+  const DotSums a = hn::Set(d, *sink), b = hn::Set(d, *sink + 1);
+  *sink = hn::GetLane(RunChains(a, b, [&](DotSums& sum) HWY_ATTR { add(sum, a, b); }));
+  return ops_per_lane * kRounds * kChains * static_cast<double>(hn::Lanes(d));
+}
+
 double RunInt8(int32_t* sink) {
   if (UsesAmx()) return RunTiles();
-  const hn::ScalableTag<int32_t> d;
-  using V = hn::Vec<decltype(d)>;
-  const V a = hn::Set(d, *sink), b = hn::Set(d, *sink + 1);
-#if HWY_TARGET <= HWY_AVX3_DL
-  constexpr double kOpsPerLane = 8;
-  const V sum = RunChains(a, b, [&](V& s) {
-    asm("vpdpbusd %2, %1, %0" : "+v"(s.raw) : "v"(a.raw), "v"(b.raw));  // g++ 12 copies otherwise
-  });
-#else
-  constexpr double kOpsPerLane = 4;
-  const hn::Repartition<int16_t, decltype(d)> d16;
-  const auto a16 = hn::BitCast(d16, a), b16 = hn::BitCast(d16, b);
-  const V sum = RunChains(a, b, [&](V& s) {
-    auto factor = a16;
-    asm("" : "+v"(factor.raw));  // else one product would serve all chains
-    V unused = hn::Zero(d);
-    s = hn::ReorderWidenMulAccumulate(d, factor, b16, s, unused);
-  });
-#endif
-  *sink = hn::GetLane(sum);
-  return kOpsPerLane * kRounds * kChains * static_cast<double>(hn::Lanes(d));
+  if (HasByteProducts()) return RunDotProducts(8, sink, AddByteProducts);
+  return RunDotProducts(4, sink, AddWordProducts);
 }
 
 }  // namespace
