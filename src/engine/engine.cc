@@ -128,15 +128,13 @@ std::optional<DeviceRates> Engine::Rates(const Job& job, bool may_measure) {
   if (!ComputeRates(may_measure)) return std::nullopt;
   const File& file = job.models.flux.tensors.file->file();
   if (read_file_ != file.identity()) {
-    const ReadRates reads = FindReadRates(cpu_ ? *cpu_ : *device_, file, RatesFolder(),
-                                          may_measure && options_.measures_rates);
-    rates_->read_bytes = reads.bytes_per_s;
-    rates_->read_s = reads.s;
-    if (reads != kUnmeasuredReads) read_file_ = file.identity();
+    rates_->reads = FindReadRates(cpu_ ? *cpu_ : *device_, file, RatesFolder(),
+                                  may_measure && options_.measures_rates);
+    if (rates_->reads != kUnmeasuredReads) read_file_ = file.identity();
   }
   std::optional<DeviceRates> rates = rates_;
   if (const CopyEngine* copies = std::as_const(*device_).copy_engine()) {
-    rates->read_bytes = std::min(rates->read_bytes, copies->LinkBytesPerSecond());
+    rates->reads.bytes_per_s = std::min(rates->reads.bytes_per_s, copies->LinkBytesPerSecond());
   }
   return rates;
 }

@@ -122,16 +122,15 @@ std::optional<DeviceRates> FindRates(Device& cpu, size_t num_threads, const fs::
   const auto values = Find(folder, key, fields.size(), may_measure, measure);
   if (!values) return std::nullopt;
   for (size_t i = 0; i < fields.size(); ++i) *fields[i] = (*values)[i];
-  rates.read_bytes = kUnmeasuredReads.bytes_per_s;
-  rates.read_s = kUnmeasuredReads.s;
+  rates.reads = kUnmeasuredReads;
   return rates;
 }
 
-ReadRates FindReadRates(Device& cpu, const File& file, const fs::path& folder, bool may_measure) {
+LinkRates FindReadRates(Device& cpu, const File& file, const fs::path& folder, bool may_measure) {
   const std::string identity = file.identity();  // begins with the device of the file system
   const std::string key = fmt::format("reads of {}", identity.substr(0, identity.find('-')));
   const auto values = Find(folder, key, 2, may_measure, [&] { return MeasureReads(cpu, file); });
-  return values ? ReadRates{(*values)[0], (*values)[1]} : kUnmeasuredReads;
+  return values ? LinkRates{(*values)[0], (*values)[1]} : kUnmeasuredReads;
 }
 
 }  // namespace ingot

@@ -11,14 +11,8 @@
 
 namespace ingot {
 
-// Reads past the page cache from a file system: each takes `s` beside bytes / bytes_per_s.
-struct ReadRates {
-  double bytes_per_s = 0, s = 0;
-  bool operator==(const ReadRates&) const = default;
-};
-
-// Of one that was never measured.
-inline constexpr ReadRates kUnmeasuredReads = {1e9, 1e-4};
+// Of reads past the page cache, from a file system that was never measured.
+inline constexpr LinkRates kUnmeasuredReads = {1e9, 1e-4};
 
 // What MeasureRates holds at most, beside the process.
 inline constexpr int64_t kMeasuringBytes = 24 << 20;
@@ -32,7 +26,7 @@ std::optional<DeviceRates> FindRates(Device& cpu, size_t num_threads,
 
 // Of the file system that holds `file`, in the same way: the beginning of the file is read, for
 // 0.15 s at most, and some of its pages one by one.
-ReadRates FindReadRates(Device& cpu, const File& file, const std::filesystem::path& folder,
+LinkRates FindReadRates(Device& cpu, const File& file, const std::filesystem::path& folder,
                         bool may_measure);
 
 }  // namespace ingot

@@ -58,9 +58,9 @@ TEST_F(RatesTest, ReadsAreMeasuredOnceAFileSystem) {
   ASSERT_TRUE(file.ok());
   const fs::path folder = fs::path(name_) / "rates";
   EXPECT_EQ(FindReadRates(*device_, **file, folder, false), kUnmeasuredReads);
-  const ReadRates measured = FindReadRates(*device_, **file, folder, true);
+  const LinkRates measured = FindReadRates(*device_, **file, folder, true);
   EXPECT_GT(measured.bytes_per_s, 0);
-  EXPECT_GT(measured.s, 0);
+  EXPECT_GT(measured.load_s, 0);
   EXPECT_EQ(FindReadRates(*device_, **file, folder, false), measured);
 }
 

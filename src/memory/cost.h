@@ -35,6 +35,12 @@ struct OpCost {
 // computes four ninths of the products, of which Winograd saves less.
 OpCost CostOf(const OpSignature& signature);
 
+// What a load takes from where weights are kept: bytes / bytes_per_s + load_s.
+struct LinkRates {
+  double bytes_per_s = 0, load_s = 0;
+  bool operator==(const LinkRates&) const = default;
+};
+
 // Facts of a device, measured (engine/bench.h): a second has so many.
 struct DeviceRates {
   std::array<double, kNumProducts> ops = {};
@@ -43,8 +49,7 @@ struct DeviceRates {
   double bytes = 0;            // operands of norms and the like
   double calls = 0;            // of ops that do next to nothing
   double allocated_bytes = 0;  // of an arena
-  double read_bytes = 0;       // from a file to where weights are used
-  double read_s = 0;           // of each read, beside those of its bytes
+  LinkRates reads;             // from a file to where weights are used
   bool operator==(const DeviceRates&) const = default;
 };
 

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "devices/device.h"
+#include "memory/cost.h"
 
 namespace ingot {
 
@@ -74,12 +75,6 @@ struct TransferTimes {
   double stalled_s = 0;  // of them steps that wait for weights
   // When nothing waits but the first step: max(compute, link) + the read of its weights.
   double stall_free_s = 0;
-};
-
-// What a load of so many bytes takes: bytes / bytes_per_s + load_s.
-struct LinkRates {
-  double bytes_per_s = 0;
-  double load_s = 0;
 };
 
 // step_s: seconds of each step when its weights are there.

@@ -413,7 +413,7 @@ double Program::StepSeconds(const Step& step, const DeviceRates& rates) const {
     const int64_t rows = window.input_idx < 0 ? num_rows : num_strips * window.num_rows;
     spilled_bytes += static_cast<double>(rows * window.row_bytes);
   }
-  return std::max(seconds, spilled_bytes / rates.read_bytes);
+  return std::max(seconds, spilled_bytes / rates.reads.bytes_per_s);
 }
 
 PhasePlan Program::Plan(std::string phase_name, const DeviceRates* rates) const {
@@ -447,8 +447,7 @@ PhasePlan Program::Plan(std::string phase_name, const DeviceRates* rates) const 
   if (rates == nullptr) return plan;
   std::vector<double> step_s;
   for (const Step& step : steps_) step_s.push_back(StepSeconds(step, *rates));
-  const TransferTimes times =
-      PredictTransfers(transfers_, weight_uses_, step_s, {rates->read_bytes, rates->read_s});
+  const TransferTimes times = PredictTransfers(transfers_, weight_uses_, step_s, rates->reads);
   const auto allocated = static_cast<double>(arena_bytes() + transfers_.resident_bytes);
   plan.predicted_s = allocated / rates->allocated_bytes + times.seconds;
   return plan;
