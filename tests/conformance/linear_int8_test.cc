@@ -94,6 +94,16 @@ TEST(LinearInt8Conformance, HoldsForAnyNumberOfFeatures) {
   }
 }
 
+// With tiles one and two threads then take two panels at a time, of which the last may lack; five
+// take one.
+TEST(LinearInt8Conformance, HoldsForSoManyFeaturesThatPanelsAreTakenInPairs) {
+  for (int64_t features : {1024 + 46, 1024 + 66}) {
+    Case test = MakeCase({1, 300, features, 512}, DType::kQ4_0);
+    MakeNormal(test, 4);
+    ExpectConforms(test);
+  }
+}
+
 TEST(LinearInt8Conformance, HoldsForAnyK) {
   for (int64_t k : {32, 64, 96, 224, 256, 288, 480, 736}) {
     ExpectConforms(MakeCase({1, 41, 67, k}, DType::kQ5_1));

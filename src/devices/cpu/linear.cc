@@ -17,7 +17,10 @@ int64_t WorkspaceBytes(const op::Linear& op, const OpSignature& signature, size_
     case op::Compute::kI16:
       return LinearInt16WorkspaceBytes(num_rows, num_k, num_threads);
     case op::Compute::kI8:
-      return LinearInt8WorkspaceBytes(num_rows, RowsPerPicture(signature.output_shape), num_k,
+      return LinearInt8WorkspaceBytes({.num_rows = num_rows,
+                                       .num_k = num_k,
+                                       .num_features = static_cast<size_t>(weight[0]),
+                                       .rows_per_picture = RowsPerPicture(signature.output_shape)},
                                       num_threads);
   }
   return 0;

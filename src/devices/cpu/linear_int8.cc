@@ -134,11 +134,8 @@ void ChooseOutliers(const Int8Job& job, size_t idx, uint64_t* keys) {
 
 }  // namespace
 
-int64_t LinearInt8WorkspaceBytes(size_t num_rows, size_t rows_per_picture, size_t num_k,
-                                 size_t num_threads) {
-  const LinearCall sizes = {
-      .num_rows = num_rows, .num_k = num_k, .rows_per_picture = rows_per_picture};
-  Int8Job job(sizes, UsesAmx(), nullptr);
+int64_t LinearInt8WorkspaceBytes(const LinearCall& sizes, size_t num_threads) {
+  Int8Job job(sizes, UsesAmx(), num_threads, nullptr);
   Carver carver(nullptr);
   job.CarveShared(carver);
   return static_cast<int64_t>(carver.used() +
@@ -147,7 +144,7 @@ int64_t LinearInt8WorkspaceBytes(size_t num_rows, size_t rows_per_picture, size_
 
 void RunLinearInt8(const LinearCall& call, std::span<std::byte> workspace, ThreadPool& pool,
                    std::stop_token stop) {
-  Int8Job job(call, UsesAmx(), workspace.data());
+  Int8Job job(call, UsesAmx(), pool.num_threads(), workspace.data());
   job.stop = &stop;
   // Lambdas capture one reference: more would make std::function allocate (promise P3).
   pool.ParallelFor(hwy::DivCeil(call.num_rows, kQuantizeRows), [&job](size_t item, size_t) {

@@ -35,9 +35,10 @@
 
 namespace ingot::cpu {
 
-// About num_rows * K bytes for x, and K * 64 (K * 128 without VNNI) for each thread.
-int64_t LinearInt8WorkspaceBytes(size_t num_rows, size_t rows_per_picture, size_t num_k,
-                                 size_t num_threads);
+// About num_rows * K bytes for x, and K * 64 for each thread: K * 128 without products of bytes,
+// and with tiles for as many features as keep all threads busy. Of `sizes` the counts alone are
+// read.
+int64_t LinearInt8WorkspaceBytes(const LinearCall& sizes, size_t num_threads);
 
 // The loops of `pool` end when it is told to stop; inside a panel, each group of rows (0.5 GOP at
 // most) is left out when `stop` is requested. The output is undefined then.

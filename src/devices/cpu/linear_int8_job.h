@@ -99,18 +99,25 @@ struct Int8Scratch {
 
 // Sizes and places in the workspace.
 struct Int8Layout {
-  // With tiles, which read x faster than L3 gives it, x goes through L2 once for two panels.
-  Int8Layout(size_t rows, size_t picture_rows, size_t k, bool uses_tiles)
-      : num_rows(rows),
-        num_k(k),
-        panels_per_item(uses_tiles ? kMaxPanels : 1),
-        rows_per_picture(picture_rows),
-        num_blocks(hwy::DivCeil(k, kScaleK)),
-        padded_k(hwy::RoundUpTo(k, kWidthGrid)),
-        groups_per_picture(hwy::DivCeil(picture_rows, static_cast<size_t>(kRowGrid))),
-        num_groups(rows / picture_rows * groups_per_picture),
+  Int8Layout(const LinearCall& call, bool uses_tiles, size_t num_threads)
+      : num_rows(call.num_rows),
+        num_k(call.num_k),
+        rows_per_picture(call.rows_per_picture),
+        panels_per_item(uses_tiles ? PanelsPerItem(call.num_features, num_threads) : 1),
+        num_blocks(hwy::DivCeil(num_k, kScaleK)),
+        padded_k(hwy::RoundUpTo(num_k, kWidthGrid)),
+        groups_per_picture(hwy::DivCeil(rows_per_picture, static_cast<size_t>(kRowGrid))),
+        num_groups(num_rows / rows_per_picture * groups_per_picture),
         batch_groups(
-            std::clamp<size_t>(kBatchBytes / (kRowGrid * k * sizeof(float)), 1, num_groups)) {}
+            std::clamp<size_t>(kBatchBytes / (kRowGrid * num_k * sizeof(float)), 1, num_groups)) {}
+
+  // Tiles read x faster than L3 gives it, so it comes from there once for two panels; but not where
+  // fewer items would leave some of many threads without work.
+  static size_t PanelsPerItem(size_t num_features, size_t num_threads) {
+    constexpr size_t kLeastItems = 4;  // of a thread
+    const bool has_enough = num_features >= kMaxPanels * kPanelFeatures * kLeastItems * num_threads;
+    return has_enough ? kMaxPanels : 1;
+  }
 
   // Of block num_blocks, the outliers', too.
   size_t width(size_t block) const {
@@ -122,13 +129,13 @@ struct Int8Layout {
             std::min<size_t>(kRowGrid, rows_per_picture - begin)};
   }
 
-  size_t num_rows, num_k, panels_per_item, rows_per_picture;
+  size_t num_rows, num_k, rows_per_picture, panels_per_item;
   size_t num_blocks, padded_k, groups_per_picture, num_groups, batch_groups;
 };
 
 struct Int8Job {
-  Int8Job(const LinearCall& c, bool tiles, std::byte* memory)
-      : call(c), layout(c.num_rows, c.rows_per_picture, c.num_k, tiles), uses_tiles(tiles) {
+  Int8Job(const LinearCall& c, bool tiles, size_t num_threads, std::byte* memory)
+      : call(c), layout(c, tiles, num_threads), uses_tiles(tiles) {
     Carver carver(memory);
     CarveShared(carver);
     threads = carver.Take<std::byte>(0);
