@@ -147,27 +147,6 @@ constexpr size_t kTileRows = kLanes == 16 ? 6 : 4;
 constexpr size_t kTileVectors = kLanes == 16 ? 4 : 2;
 static_assert(kQueryBlock % kTileRows == 0 && kQueryBlock % kLanes == 0);
 
-// How operands are kept: as int16, or in 8 bits as bytes where there are products of them.
-struct Words {
-  static constexpr size_t kPerDword = 2;
-  using Query = int16_t;
-  using Key = int16_t;
-};
-struct Bytes {
-  static constexpr size_t kPerDword = 4;
-  using Query = uint8_t;  // q + 128
-  using Key = int8_t;
-};
-
-template <class Kept>
-HWY_INLINE void MultiplyAdd(VI a, VI b, VI& sum) {
-  if constexpr (Kept::kPerDword == 4) {
-    AddByteProducts(sum, a, b);
-  } else {
-    AddWordProducts(sum, a, b);
-  }
-}
-
 // To nearest, ties to even; below 2^31.
 HWY_INLINE VI ToInt(VF x) {
 #if HWY_TARGET <= HWY_AVX3
@@ -235,7 +214,7 @@ int32_t Quantize(const float* row, size_t n, size_t padded, float inverse, int32
 template <class Kept>
 void PackKeys(const HeadLayout& to, const HeadRows& keys, size_t head_dim, int largest,
               size_t block, std::byte* scratch) {
-  using Key = typename Kept::Key;
+  using Key = typename Kept::Right;
   constexpr size_t kRows = 16;
   const size_t depth = to.dim / Kept::kPerDword;
   int32_t* rows = reinterpret_cast<int32_t*>(scratch);  // [kRows][depth]
@@ -335,7 +314,7 @@ void PackValues(const HeadLayout& to, const HeadRows& values, size_t head_dim, c
 template <class Kept>
 void PackQueries(const IntQueries& block, size_t head_dim, size_t dim, int largest,
                  const Scratch& scratch) {
-  using Query = typename Kept::Query;
+  using Query = typename Kept::Left;
   constexpr int32_t kOffset = Kept::kPerDword == 4 ? 128 : 0;
   const size_t depth = dim / Kept::kPerDword;
   alignas(64) int32_t row[kMaxIntHeadDim / 2];
@@ -373,7 +352,7 @@ HWY_INLINE void MultiplyTile(const int32_t* a, const int32_t* b, size_t b_stride
       Unroll<kTileRows>([&](auto r) INGOT_UNROLLED {
         const VI row = hn::Set(kI, a[u * kStep + r * kRowStep]);
         Unroll<kVectors>([&](auto c) INGOT_UNROLLED {
-          MultiplyAdd<Kept>(row, columns[c], sums[r * kVectors + c]);
+          Kept::AddProducts(sums[r * kVectors + c], row, columns[c]);
         });
       });
     });
@@ -542,7 +521,7 @@ HWY_INLINE int32_t ComputeWeights(const float* scores, size_t num_keys, float sc
           x[i] = ToInt(Exp2<kDegree, kLevels.p>(hn::MulSub(score, factor, shift)));
         });
         const VI dwords = Combine<Kept>(x);
-        MultiplyAdd<Kept>(dwords, ones, sum);
+        Kept::AddProducts(sum, dwords, ones);
         hn::Store(Centered<kLevels.p_center>(dwords), kI, weights + j / Kept::kPerDword + lane);
       }
     }
@@ -665,22 +644,18 @@ void Pack(op::Compute compute, const PackedHead& head, const HeadRows& keys, con
 
 void PackBlock(op::Compute compute, const PackedHead& head, const HeadRows& keys,
                const HeadRows& values, size_t block, std::byte* scratch) {
-  if (compute == op::Compute::kI8 && HasByteProducts()) {
-    Pack<Bytes>(compute, head, keys, values, block, scratch);
-  } else {
-    Pack<Words>(compute, head, keys, values, block, scratch);
+  if (compute != op::Compute::kI8) {
+    return Pack<Words>(compute, head, keys, values, block, scratch);
   }
+  WithKept8([&]<class Kept>(Kept) { Pack<Kept>(compute, head, keys, values, block, scratch); });
 }
 
 void AttendBlock(op::Compute compute, const IntQueries& block, const PackedHead& head,
                  std::byte* scratch) {
-  if (compute == op::Compute::kI8 && HasByteProducts()) {
-    Attend<Bytes, op::Compute::kI8>(block, head, scratch);
-  } else if (compute == op::Compute::kI8) {
-    Attend<Words, op::Compute::kI8>(block, head, scratch);
-  } else {
-    Attend<Words, op::Compute::kI16>(block, head, scratch);
+  if (compute != op::Compute::kI8) {
+    return Attend<Words, op::Compute::kI16>(block, head, scratch);
   }
+  WithKept8([&]<class Kept>(Kept) { Attend<Kept, op::Compute::kI8>(block, head, scratch); });
 }
 
 }  // namespace

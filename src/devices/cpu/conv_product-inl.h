@@ -100,8 +100,8 @@ HWY_NOINLINE void Multiply(const BlockProduct& p) {
       for (size_t r = 0; r < kBlockRows; ++r) {
         const VI a = hn::Set(kI, rows[r * kLineWords + word]);
         if constexpr (kIsInt) {
-          AddWordProducts(sums0[r], a, b0);
-          if constexpr (kPanelVectors == 2) AddWordProducts(sums1[r], a, b1);
+          Words::AddProducts(sums0[r], a, b0);
+          if constexpr (kPanelVectors == 2) Words::AddProducts(sums1[r], a, b1);
         } else {
           sums0[r] = hn::MulAdd(hn::BitCast(kF, a), hn::BitCast(kF, b0), sums0[r]);
           if constexpr (kPanelVectors == 2) {

@@ -335,7 +335,7 @@ HWY_NOINLINE void MultiplyTile(const Int16Tile& tile) {
         std::memcpy(&bits, x + r * kScaleK + 2 * u, sizeof bits);
         const auto x_pair = hn::Set(di, bits);
         Unroll<kVectors>([&](auto v) INGOT_UNROLLED {
-          AddWordProducts(sums[r * kVectors + v], x_pair, weights[v]);
+          Words::AddProducts(sums[r * kVectors + v], x_pair, weights[v]);
         });
       });
     });

@@ -6,7 +6,6 @@
 #include <optional>
 #include <span>
 
-#include "devices/cpu/cpu_target.h"
 #include "devices/cpu/linear_int8_job.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -81,15 +80,15 @@ void RunPanelsOf(const Int8Job& job, size_t item, size_t thread) {
 }
 
 void RunPanels(const Int8Job& job, size_t item, size_t thread) {
-  WithKept([&]<class Kept>(Kept) { RunPanelsOf<Kept>(job, item, thread); });
+  WithKept8([&]<class Kept>(Kept) { RunPanelsOf<Kept>(job, item, thread); });
 }
 
 size_t GetScratchBytes(const Int8Layout& layout) {
-  return WithKept([&]<class Kept>(Kept) { return ScratchBytes<Kept>(layout); });
+  return WithKept8([&]<class Kept>(Kept) { return ScratchBytes<Kept>(layout); });
 }
 
 Int8Scratch GetScratch(const Int8Job& job, size_t thread) {
-  return WithKept([&]<class Kept>(Kept) { return ScratchOf<Kept>(job, thread); });
+  return WithKept8([&]<class Kept>(Kept) { return ScratchOf<Kept>(job, thread); });
 }
 
 }  // namespace
@@ -135,7 +134,7 @@ void ChooseOutliers(const Int8Job& job, size_t idx, uint64_t* keys) {
 }  // namespace
 
 int64_t LinearInt8WorkspaceBytes(const LinearCall& sizes, size_t num_threads) {
-  Int8Job job(sizes, UsesAmx(), num_threads, nullptr);
+  Int8Job job(sizes, num_threads, nullptr);
   Carver carver(nullptr);
   job.CarveShared(carver);
   return static_cast<int64_t>(carver.used() +
@@ -144,7 +143,7 @@ int64_t LinearInt8WorkspaceBytes(const LinearCall& sizes, size_t num_threads) {
 
 void RunLinearInt8(const LinearCall& call, std::span<std::byte> workspace, ThreadPool& pool,
                    std::stop_token stop) {
-  Int8Job job(call, UsesAmx(), pool.num_threads(), workspace.data());
+  Int8Job job(call, pool.num_threads(), workspace.data());
   job.stop = &stop;
   // Lambdas capture one reference: more would make std::function allocate (promise P3).
   pool.ParallelFor(hwy::DivCeil(call.num_rows, kQuantizeRows), [&job](size_t item, size_t) {

@@ -8,6 +8,7 @@
 
 #include <hwy/base.h>
 
+#include "devices/cpu/cpu_target.h"
 #include "devices/cpu/linear_call.h"
 
 namespace ingot::cpu {
@@ -38,7 +39,7 @@ struct RowGroup {
 
 // One block of K of a panel of weights.
 struct PanelBlock {
-  std::byte* values;  // [column tiles][width / kGroupK][columns of a tile][kGroupK]
+  std::byte* values;  // [tiles of features][width / kPerDword][features of a tile][kPerDword]
   int32_t* starts;    // [kPanelFeatures], where sums of unsigned x start
   float* scales;      // [kPanelFeatures]
   float* offsets;     // scales * kMagic
@@ -54,6 +55,15 @@ struct Sweep {
     rest.sums += rows * kPanelFeatures;
     if (out != nullptr) rest.out += rows * out_stride;
     return rest;
+  }
+  // Of rows [first, first + count), once their sums are final.
+  void PrefetchOut(size_t first, size_t count) const {
+    if (out == nullptr) return;
+    for (size_t row = first; row < first + count; ++row) {
+      for (size_t i = 0; i < kPanelFeatures; i += 16) {
+        __builtin_prefetch(out + row * out_stride + i, 1);
+      }
+    }
   }
 
   const std::byte* x;  // bytes x + 128 where there are products of bytes, 16-bit integers elsewhere
@@ -99,7 +109,7 @@ struct Int8Scratch {
 
 // Sizes and places in the workspace.
 struct Int8Layout {
-  Int8Layout(const LinearCall& call, bool uses_tiles, size_t num_threads)
+  Int8Layout(const LinearCall& call, size_t num_threads, bool uses_tiles)
       : num_rows(call.num_rows),
         num_k(call.num_k),
         rows_per_picture(call.rows_per_picture),
@@ -134,8 +144,8 @@ struct Int8Layout {
 };
 
 struct Int8Job {
-  Int8Job(const LinearCall& c, bool tiles, size_t num_threads, std::byte* memory)
-      : call(c), layout(c, tiles, num_threads), uses_tiles(tiles) {
+  Int8Job(const LinearCall& c, size_t num_threads, std::byte* memory)
+      : call(c), uses_tiles(UsesAmx()), layout(c, num_threads, uses_tiles) {
     Carver carver(memory);
     CarveShared(carver);
     threads = carver.Take<std::byte>(0);
@@ -159,8 +169,8 @@ struct Int8Job {
   }
 
   const LinearCall& call;
+  bool uses_tiles;  // of AMX
   Int8Layout layout;
-  bool uses_tiles;               // of AMX
   uint8_t* slab = nullptr;       // [blocks][rows][width], x + 128
   float* row_scales = nullptr;   // [blocks][rows]
   Outliers* outliers = nullptr;  // [groups]

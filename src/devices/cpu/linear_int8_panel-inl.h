@@ -26,46 +26,29 @@ namespace ingot::cpu {
 namespace HWY_NAMESPACE {
 namespace {
 
-// What a panel keeps weights as: a dword holds kGroupK consecutive k of one feature, for one
-// instruction to multiply with as many of a row. Tiles are what the registers hold of sums.
-
-// 16-bit integers.
-struct Words {
-  using Value = int16_t;
-  static constexpr bool kTakesBytes = false;  // of x
-  static constexpr size_t kGroupK = 2, kUnroll = 2;
-  static constexpr size_t kTileRows = kLanes == 16 ? 12 : 4, kTileVectors = 2;
-
-  static HWY_INLINE void AddProducts(DotSums& sum, DotSums x, DotSums w) {
-    AddWordProducts(sum, x, w);
-  }
-};
-
-// Bytes.
-struct Bytes {
-  using Value = int8_t;
-  static constexpr bool kTakesBytes = true;  // of x + 128
-  static constexpr size_t kGroupK = 4, kUnroll = 1;
-  static constexpr size_t kTileRows = 6, kTileVectors = kLanes == 16 ? 4 : 2;
-
-  static HWY_INLINE void AddProducts(DotSums& sum, DotSums x, DotSums w) {
-    AddByteProducts(sum, x, w);
-  }
-};
-
-// run(Bytes()) where there are products of bytes, else run(Words()).
-template <class Run>
-auto WithKept(const Run& run) {
-  return HasByteProducts() ? run(Bytes()) : run(Words());
-}
-
+// A panel keeps weights as the right side of products: a dword is Kept::kPerDword consecutive k of
+// one feature.
 template <class Kept>
-constexpr size_t kTileFeatures = Kept::kTileVectors* kLanes;
+constexpr bool kTakesBytes = Kept::kPerDword == 4;  // of x + 128
+
+// What the registers hold of sums: kRows rows by kVectors vectors of features.
+template <class Kept>
+struct Tile;
+template <>
+struct Tile<Words> {
+  static constexpr size_t kRows = kLanes == 16 ? 12 : 4, kVectors = 2, kUnroll = 2;
+};
+template <>
+struct Tile<Bytes> {
+  static constexpr size_t kRows = 6, kVectors = kLanes == 16 ? 4 : 2, kUnroll = 1;
+};
+template <class Kept>
+constexpr size_t kTileFeatures = Tile<Kept>::kVectors* kLanes;
 
 template <class Kept>
 PanelBlock CarveWeights(Carver& carver, size_t padded_k, size_t num_blocks) {
   PanelBlock panel;
-  panel.values = carver.Take<std::byte>(padded_k * kPanelFeatures * sizeof(typename Kept::Value));
+  panel.values = carver.Take<std::byte>(padded_k * kPanelFeatures * sizeof(typename Kept::Right));
   panel.starts = carver.Take<int32_t>(num_blocks * kPanelFeatures);
   panel.scales = carver.Take<float>(num_blocks * kPanelFeatures);
   panel.offsets = carver.Take<float>(num_blocks * kPanelFeatures);
@@ -80,7 +63,7 @@ Int8Scratch CarveScratch(const Int8Layout& layout, Carver& carver) {
     scratch.panels[i].sums = carver.Take<float>(kRowGrid * kPanelFeatures);
   }
   scratch.outliers = CarveWeights<Kept>(carver, kMaxOutliers, 1);
-  scratch.wide = carver.Take<int16_t>(Kept::kTakesBytes ? 0 : kRowGrid * kScaleK);
+  scratch.wide = carver.Take<int16_t>(kTakesBytes<Kept> ? 0 : kRowGrid * kScaleK);
   scratch.keys = carver.Take<uint64_t>(layout.num_k);
   return scratch;
 }
@@ -192,7 +175,7 @@ template <class Kept>
 HWY_INLINE uint32_t* PanelDwords(std::byte* values, size_t width, size_t n, size_t group) {
   const size_t tile = n / kTileFeatures<Kept>;
   return reinterpret_cast<uint32_t*>(values) +
-         tile * (width / Kept::kGroupK) * kTileFeatures<Kept> + group * kTileFeatures<Kept> +
+         tile * (width / Kept::kPerDword) * kTileFeatures<Kept> + group * kTileFeatures<Kept> +
          n % kTileFeatures<Kept>;
 }
 
@@ -205,10 +188,10 @@ HWY_NOINLINE void FinishBlock(const PanelBlock& block, size_t width, size_t n) {
   for (size_t i = n; i < n + kTransposedRows; i += kLanes) {
     const auto scales = hn::Load(d, block.scales + i);
     hn::Store(hn::Mul(scales, hn::Set(d, kMagic)), d, block.offsets + i);
-    if constexpr (!Kept::kTakesBytes) continue;
+    if constexpr (!kTakesBytes<Kept>) continue;
     auto sum = hn::Zero(di);
     const auto ones = hn::Set(di, 0x01010101);
-    for (size_t group = 0; group < width / Kept::kGroupK; ++group) {
+    for (size_t group = 0; group < width / Kept::kPerDword; ++group) {
       const auto dwords = hn::Load(DU32(), PanelDwords<Kept>(block.values, width, i, group));
       Kept::AddProducts(sum, ones, hn::BitCast(di, dwords));
     }
@@ -221,12 +204,12 @@ HWY_NOINLINE void FinishBlock(const PanelBlock& block, size_t width, size_t n) {
 // The block's bytes of kTransposedRows features, kScaleK apart, into the panel.
 template <class Kept>
 HWY_INLINE void PackBlock(const int8_t* bytes, const PanelBlock& block, size_t width, size_t n) {
-  constexpr size_t kStepK = kLanes * Kept::kGroupK;
+  constexpr size_t kStepK = kLanes * Kept::kPerDword;
   const DU32 d;
   for (size_t k = 0; k < width; k += kStepK) {
     const auto load = [&](size_t feature) INGOT_UNROLLED {
       const int8_t* from = bytes + feature * kScaleK + k;
-      if constexpr (Kept::kTakesBytes) {
+      if constexpr (kTakesBytes<Kept>) {
         return hn::Load(d, reinterpret_cast<const uint32_t*>(from));
       } else {
         const hn::ScalableTag<int16_t> di16;
@@ -234,7 +217,7 @@ HWY_INLINE void PackBlock(const int8_t* bytes, const PanelBlock& block, size_t w
         return hn::BitCast(d, hn::PromoteTo(di16, hn::Load(di8, from)));
       }
     };
-    TransposeDwords(load, PanelDwords<Kept>(block.values, width, n, k / Kept::kGroupK),
+    TransposeDwords(load, PanelDwords<Kept>(block.values, width, n, k / Kept::kPerDword),
                     kTileFeatures<Kept>);
   }
   FinishBlock<Kept>(block, width, n);
@@ -242,7 +225,7 @@ HWY_INLINE void PackBlock(const int8_t* bytes, const PanelBlock& block, size_t w
 
 template <class Kept>
 PanelBlock BlockOf(const PanelBlock& panel, size_t block) {
-  return {panel.values + block * kScaleK * kPanelFeatures * sizeof(typename Kept::Value),
+  return {panel.values + block * kScaleK * kPanelFeatures * sizeof(typename Kept::Right),
           panel.starts + block * kPanelFeatures, panel.scales + block * kPanelFeatures,
           panel.offsets + block * kPanelFeatures};
 }
@@ -316,17 +299,18 @@ void GatherOutliers(const Int8Job& job, const Outliers& outliers, const PanelBlo
                     const PanelBlock& to) {
   const DF d;
   const DI32 di;
-  constexpr int kBits = 8 * sizeof(typename Kept::Value);
+  constexpr int kBits = 8 * sizeof(typename Kept::Right);
   for (size_t n = 0; n < kPanelFeatures; n += kLanes) {
     hn::Vec<DF> max = hn::Zero(d);
     alignas(64) float weights[kMaxOutliers][kLanes];
     const auto value = [&](size_t i) INGOT_UNROLLED {
       const size_t channel = outliers.channels[i], block = channel / kScaleK;
-      const size_t k = channel % kScaleK, shift = kBits * (Kept::kGroupK - 1 - k % Kept::kGroupK);
+      const size_t k = channel % kScaleK,
+                   shift = kBits * (Kept::kPerDword - 1 - k % Kept::kPerDword);
       const PanelBlock from = BlockOf<Kept>(panel, block);
       const auto dwords =
           hn::BitCast(di, hn::Load(DU32(), PanelDwords<Kept>(from.values, job.layout.width(block),
-                                                             n, k / Kept::kGroupK)));
+                                                             n, k / Kept::kPerDword)));
       const auto v = hn::ShiftRight<32 - kBits>(hn::ShiftLeftSame(dwords, static_cast<int>(shift)));
       return hn::Mul(hn::ConvertTo(d, v), hn::Load(d, from.scales + n));
     };
@@ -340,10 +324,10 @@ void GatherOutliers(const Int8Job& job, const Outliers& outliers, const PanelBlo
     hn::Store(hn::BitCast(d, hn::And(hn::BitCast(di, scale), hn::Set(di, ~3))), d, to.scales + n);
     const auto factor =
         hn::IfThenElseZero(hn::Ge(max, hn::Set(d, kLeastMax)), hn::Div(hn::Set(d, 127.0f), max));
-    for (size_t group = 0; group < kMaxOutliers / Kept::kGroupK; ++group) {
+    for (size_t group = 0; group < kMaxOutliers / Kept::kPerDword; ++group) {
       auto dwords = hn::Zero(di);
-      for (size_t i = 0; i < Kept::kGroupK && group * Kept::kGroupK + i < outliers.count; ++i) {
-        const auto w = hn::Load(d, weights[group * Kept::kGroupK + i]);
+      for (size_t i = 0; i < Kept::kPerDword && group * Kept::kPerDword + i < outliers.count; ++i) {
+        const auto w = hn::Load(d, weights[group * Kept::kPerDword + i]);
         const auto q = hn::Sub(hn::BitCast(di, hn::MulAdd(w, factor, hn::Set(d, kMagic))),
                                hn::BitCast(di, hn::Set(d, kMagic)));
         const auto bits = hn::And(q, hn::Set(di, static_cast<int32_t>((int64_t{1} << kBits) - 1)));

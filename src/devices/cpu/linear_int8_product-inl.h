@@ -30,44 +30,44 @@ HWY_NOINLINE void MultiplyRows(const Sweep& sweep, size_t num_tiles) {
   const float* row_scales = sweep.row_scales;
   float* out = sweep.sums;
   for (size_t tile = 0; tile < num_tiles; ++tile) {
-    hn::Vec<DI32> sums[kRows * Kept::kTileVectors];
-    Unroll<kRows * Kept::kTileVectors>([&](auto i) INGOT_UNROLLED {
-      sums[i] = Kept::kTakesBytes
-                    ? hn::Load(di, sweep.block.starts + i % Kept::kTileVectors * kLanes)
+    hn::Vec<DI32> sums[kRows * Tile<Kept>::kVectors];
+    Unroll<kRows * Tile<Kept>::kVectors>([&](auto i) INGOT_UNROLLED {
+      sums[i] = kTakesBytes<Kept>
+                    ? hn::Load(di, sweep.block.starts + i % Tile<Kept>::kVectors * kLanes)
                     : hn::Zero(di);
     });
     const std::byte* x = rows;
     const std::byte* x_ahead = rows + 2 * kRows * stride;
     const auto* w = reinterpret_cast<const int32_t*>(sweep.block.values);
-    for (size_t k = 0; k < sweep.num_k; k += Kept::kUnroll * Kept::kGroupK) {
+    for (size_t k = 0; k < sweep.num_k; k += Tile<Kept>::kUnroll * Kept::kPerDword) {
       __builtin_prefetch(x_ahead);
-      x_ahead += 32 * Kept::kUnroll;
-      Unroll<Kept::kUnroll>([&](auto u) INGOT_UNROLLED {
+      x_ahead += 32 * Tile<Kept>::kUnroll;
+      Unroll<Tile<Kept>::kUnroll>([&](auto u) INGOT_UNROLLED {
         asm volatile("" ::: "memory");  // keeps g++ from loading the next weights early: it spills
-        hn::Vec<DI32> weights[Kept::kTileVectors];
-        Unroll<Kept::kTileVectors>([&](auto v) INGOT_UNROLLED {
+        hn::Vec<DI32> weights[Tile<Kept>::kVectors];
+        Unroll<Tile<Kept>::kVectors>([&](auto v) INGOT_UNROLLED {
           weights[v] = hn::Load(di, w + u * kTileFeatures<Kept> + v * kLanes);
         });
         Unroll<kRows>([&](auto r) INGOT_UNROLLED {
           int32_t bits;
           std::memcpy(&bits, x + r * stride + 4 * u, sizeof bits);
           const auto group = hn::Set(di, bits);
-          Unroll<Kept::kTileVectors>([&](auto v) INGOT_UNROLLED {
-            Kept::AddProducts(sums[r * Kept::kTileVectors + v], group, weights[v]);
+          Unroll<Tile<Kept>::kVectors>([&](auto v) INGOT_UNROLLED {
+            Kept::AddProducts(sums[r * Tile<Kept>::kVectors + v], group, weights[v]);
           });
         });
       });
-      x += 4 * Kept::kUnroll;
-      w += Kept::kUnroll * kTileFeatures<Kept>;
+      x += 4 * Tile<Kept>::kUnroll;
+      w += Tile<Kept>::kUnroll * kTileFeatures<Kept>;
     }
     Unroll<kRows>([&](auto r) INGOT_UNROLLED {
       const auto row_scale = hn::Set(d, row_scales[r]);
-      Unroll<Kept::kTileVectors>([&](auto v) INGOT_UNROLLED {
+      Unroll<Tile<Kept>::kVectors>([&](auto v) INGOT_UNROLLED {
         float* to = out + r * kPanelFeatures + v * kLanes;
         const auto scales = hn::Load(d, sweep.block.scales + v * kLanes);
-        const auto sum = sums[r * Kept::kTileVectors + v];
+        const auto sum = sums[r * Tile<Kept>::kVectors + v];
         // kMagic + dot as float, times scale, less kMagic * scale: both round scale * dot once.
-        const auto product = Kept::kTakesBytes
+        const auto product = kTakesBytes<Kept>
                                  ? hn::MulSub(hn::BitCast(d, sum), scales,
                                               hn::Load(d, sweep.block.offsets + v * kLanes))
                                  : hn::Mul(hn::ConvertTo(d, sum), scales);
@@ -76,11 +76,7 @@ HWY_NOINLINE void MultiplyRows(const Sweep& sweep, size_t num_tiles) {
             d, to);
       });
     });
-    for (size_t r = 0; r < kRows && sweep.out != nullptr; ++r) {
-      const float* line = sweep.out + (tile * kRows + r) * sweep.out_stride;
-      Unroll<kPanelFeatures / 16>([&](auto i)
-                                      INGOT_UNROLLED { __builtin_prefetch(line + 16 * i, 1); });
-    }
+    sweep.PrefetchOut(tile * kRows, kRows);
     rows += kRows * stride;
     row_scales += kRows;
     out += kRows * kPanelFeatures;
@@ -98,9 +94,9 @@ void MultiplyLastRows(const Sweep& sweep, size_t rows) {
 
 template <class Kept, bool kFirst>
 void MultiplyTile(const Sweep& sweep, size_t num_rows) {
-  const size_t num_tiles = num_rows / Kept::kTileRows, whole = num_tiles * Kept::kTileRows;
-  MultiplyRows<Kept, Kept::kTileRows, kFirst>(sweep, num_tiles);
-  MultiplyLastRows<Kept, Kept::kTileRows - 1, kFirst>(sweep.From(whole), num_rows - whole);
+  const size_t num_tiles = num_rows / Tile<Kept>::kRows, whole = num_tiles * Tile<Kept>::kRows;
+  MultiplyRows<Kept, Tile<Kept>::kRows, kFirst>(sweep, num_tiles);
+  MultiplyLastRows<Kept, Tile<Kept>::kRows - 1, kFirst>(sweep.From(whole), num_rows - whole);
 }
 
 // All features of a panel, a tile's at a time.
@@ -121,7 +117,7 @@ void MultiplyPanel(const Sweep& sweep, size_t num_rows) {
 template <class Kept, bool kFirst>
 void MultiplyBlock(const Sweep& sweep, size_t num_rows, bool uses_tiles) {
   size_t done = 0;
-  if constexpr (Kept::kTakesBytes) {
+  if constexpr (kTakesBytes<Kept>) {
     if (uses_tiles) {
       done = num_rows / kSquare * kSquare;
       MultiplyTiles<AmxTiles, kFirst>(sweep, done);
@@ -140,7 +136,7 @@ Sweep MakeSweep(const Int8Job& job, RowGroup rows, size_t block, const Int8Scrat
                  .row_scales = job.RowScale(block, rows.begin),
                  .num_k = width,
                  .out_stride = job.call.out_stride};
-  if constexpr (!Kept::kTakesBytes) {
+  if constexpr (!kTakesBytes<Kept>) {
     const hn::ScalableTag<int16_t> di16;
     const hn::Rebind<uint8_t, decltype(di16)> du8;
     for (size_t i = 0; i < rows.count * width; i += hn::Lanes(di16)) {

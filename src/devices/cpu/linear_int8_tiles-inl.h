@@ -75,10 +75,7 @@ HWY_NOINLINE void MultiplyTiles(const Sweep& sweep, size_t num_rows) {
                     d, sums + kFeature);
         });
       }
-      for (size_t r = 0; r < kSquare && n == 0 && sweep.out != nullptr; ++r) {
-        const float* line = sweep.out + (row + r) * sweep.out_stride;
-        for (size_t i = 0; i < kPanelFeatures; i += 16) __builtin_prefetch(line + i, 1);
-      }
+      if (n == 0) sweep.PrefetchOut(row, kSquare);
     }
   }
 }

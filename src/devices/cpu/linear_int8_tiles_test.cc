@@ -2,6 +2,7 @@
 // with arrays in their place everywhere.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -143,22 +144,20 @@ class LinearInt8Tiles : public testing::TestWithParam<size_t> {
 
   template <class Multiply>
   std::vector<float> Found(const Multiply& multiply, bool first) {
-    std::vector<float> sums = sums_;
     alignas(64) std::byte panel[kScaleK * kPanelFeatures];
-    alignas(64) float aligned[kRows * kPanelFeatures];
+    alignas(64) float sums[kRows * kPanelFeatures];
     std::memcpy(panel, weights_.data(), weights_.size());
-    std::copy(sums.begin(), sums.end(), aligned);
+    std::copy(sums_.begin(), sums_.end(), sums);
     multiply({.x = reinterpret_cast<const std::byte*>(x_.data()),
               .x_stride = num_k_,
               .row_scales = row_scales_.data(),
               .block = {panel, starts_, scales_, offsets_},
               .num_k = num_k_,
-              .sums = aligned,
+              .sums = sums,
               .out = nullptr,
               .out_stride = 0},
              kRows, first);
-    std::copy_n(aligned, sums.size(), sums.begin());
-    return sums;
+    return {sums, sums + sums_.size()};
   }
 
   const size_t num_k_ = GetParam();

@@ -62,19 +62,18 @@ double RunTiles() {
   return 4.0 * kRounds * 2 * kAmxRows * kAmxRows * kAmxRowBytes;
 }
 
-// Dot products of 8-bit integers by add(sum, a, b), which makes ops_per_lane in a dword.
-template <class Add>
-HWY_INLINE double RunDotProducts(double ops_per_lane, int32_t* sink, const Add& add) {
+template <class Kept>
+double RunDotProducts(int32_t* sink) {
   const hn::ScalableTag<int32_t> d;
   const DotSums a = hn::Set(d, *sink), b = hn::Set(d, *sink + 1);
-  *sink = hn::GetLane(RunChains(a, b, [&](DotSums& sum) HWY_ATTR { add(sum, a, b); }));
-  return ops_per_lane * kRounds * kChains * static_cast<double>(hn::Lanes(d));
+  *sink =
+      hn::GetLane(RunChains(a, b, [&](DotSums& sum) HWY_ATTR { Kept::AddProducts(sum, a, b); }));
+  return 2.0 * Kept::kPerDword * kRounds * kChains * static_cast<double>(hn::Lanes(d));
 }
 
 double RunInt8(int32_t* sink) {
   if (UsesAmx()) return RunTiles();
-  if (HasByteProducts()) return RunDotProducts(8, sink, AddByteProducts);
-  return RunDotProducts(4, sink, AddWordProducts);
+  return WithKept8([&]<class Kept>(Kept) { return RunDotProducts<Kept>(sink); });
 }
 
 }  // namespace
