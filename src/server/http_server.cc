@@ -74,7 +74,8 @@ class Server : public HttpServer {
   void PingLater() {
     ping_timer_.expires_after(core_->options.ping_interval);
     ping_timer_.async_wait([this](error_code cancelled) {
-      if (cancelled) return;
+      // A wait that was over when BeginStop cancelled it has no error.
+      if (cancelled || core_->stops) return;
       for (HttpConnection* connection : core_->connections) connection->Ping();
       PingLater();
     });

@@ -476,6 +476,18 @@ TEST_F(HttpServerTest, StoppingDoesNotWaitForAPicture) {
   waiting_.clear();
 }
 
+TEST_F(HttpServerTest, StoppingEndsAServerWhosePingIsDue) {
+  for (int i = 0; i < 50; ++i) {
+    const HttpServerOptions options = {.ping_interval = std::chrono::milliseconds::zero()};
+    const std::unique_ptr<Access> access = *Access::Create({});
+    Result<std::unique_ptr<HttpServer>> server =
+        HttpServer::Listen(options, router_, *access, nullptr);
+    ASSERT_TRUE(server.ok()) << server.status().message();
+    std::this_thread::sleep_for(1ms);
+    // Ends here.
+  }
+}
+
 TEST_F(HttpServerTest, APortInUseIsTold) {
   Start();
   Router router;
