@@ -83,8 +83,12 @@ std::string Peak(const Plan& plan, const Budget& budget) {
       fmt::format("peak {} of a budget of {} ({})\n", FormatByteSize(plan.peak_ram_bytes()),
                   FormatByteSize(budget.ram_bytes), budget.ram_limited_by);
   if (plan.peak_vram_bytes() > 0) {
-    text += fmt::format("peak {} of {} on the device\n", FormatByteSize(plan.peak_vram_bytes()),
+    text += fmt::format("peak {} of {} on the device", FormatByteSize(plan.peak_vram_bytes()),
                         FormatByteSize(budget.vram_bytes));
+    if (plan.fixed_vram_bytes > 0) {
+      text += fmt::format(", {} of them its driver's", FormatByteSize(plan.fixed_vram_bytes));
+    }
+    text += "\n";
   }
   int64_t carried_bytes = 0;
   for (const PhasePlan& phase : plan.phases) {

@@ -22,14 +22,30 @@ struct Event {
   int64_t copy = 0;  // from 1, the how-manieth of its stream
 };
 
+// What a device takes of its memory and of the host's whatever runs on it: the context that a GPU's
+// driver makes for a process.
+struct FixedBytes {
+  int64_t device = 0, host = 0;
+  bool operator==(const FixedBytes&) const = default;
+};
+
 class CopyEngine {
  public:
   virtual ~CopyEngine() = default;
 
-  // What Device::Allocate would still give, read live.
-  virtual int64_t FreeBytes() const = 0;
+  // Takes the fixed bytes, if it has not; before a job is planned, so that their number is a
+  // measured one.
+  virtual Status Start() { return {}; }
+  virtual FixedBytes fixed_bytes() const { return {}; }
 
-  // What is in use; and the most that has been since ResetPeak.
+  // What a plan may take now: all that is in use here, and what is free but for the reserve. Read
+  // live, as other programs take and give; those never take what is in use here. Below 0 where they
+  // have taken of the reserve.
+  virtual int64_t AvailableBytes() const = 0;
+  // What plans leave to the other programs of a shared device.
+  virtual int64_t reserve_bytes() const { return 0; }
+
+  // What is in use, fixed bytes among it; and the most that has been since ResetPeak.
   virtual int64_t UsedBytes() const = 0;
   virtual int64_t PeakBytes() const = 0;
   virtual void ResetPeak() = 0;

@@ -28,7 +28,7 @@ class FakeDevice final : public Device, public CopyEngine {
 
   // kUnavailable names the capacity, what is in use and what was asked for.
   Result<std::unique_ptr<Arena>> Allocate(int64_t num_bytes, std::stop_token) override {
-    if (num_bytes > FreeBytes()) {
+    if (num_bytes > options_.capacity_bytes - in_use_bytes_) {
       return Unavailable("fake: expected at most {} bytes, found {} in use and {} more asked for",
                          options_.capacity_bytes, in_use_bytes_, num_bytes);
     }
@@ -48,7 +48,7 @@ class FakeDevice final : public Device, public CopyEngine {
     return {};
   }
 
-  int64_t FreeBytes() const override { return options_.capacity_bytes - in_use_bytes_; }
+  int64_t AvailableBytes() const override { return options_.capacity_bytes; }
   int64_t UsedBytes() const override { return in_use_bytes_; }
   int64_t PeakBytes() const override { return in_use_bytes_; }
   void ResetPeak() override {}

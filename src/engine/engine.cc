@@ -89,15 +89,22 @@ Result<Engine> Engine::Open(const EngineOptions& options) {
     engine.cpu_ = std::move(engine.device_);
     engine.device_ = std::make_unique<SimDevice>(*engine.cpu_, *sim);
   } else if (const auto* cuda = std::get_if<CudaOptions>(&options.device)) {
-    INGOT_ASSIGN_OR_RETURN(engine.device_, OpenCudaDevice(*cuda));
-  } else if (options.keep_weights) {  // of RAM alone MakeRoom keeps account
+    CudaOptions known = *cuda;
+    known.fixed = FindFixedBytes(CudaGpuName(), RatesFolder()).value_or(cuda->fixed);
+    INGOT_ASSIGN_OR_RETURN(engine.device_, OpenCudaDevice(known));
+  }
+  if (options.keep_weights) {
     engine.kept_ = std::make_unique<KeptMemory>();
+    if (engine.device_->copy_engine() != nullptr) {
+      engine.kept_on_device_ = std::make_unique<KeptMemory>();
+    }
   }
   return engine;
 }
 
 void Engine::Forget() {
   if (kept_) kept_->Forget();
+  if (kept_on_device_) kept_on_device_->Forget();
   pipeline_.reset();
   ::malloc_trim(0);
 }
@@ -180,8 +187,8 @@ Status Engine::Refuse(const Job& job, const Budget& budget, int64_t trace_bytes,
 
 Result<Budget> Engine::ReadBudget(const BudgetFlags& flags) const {
   const CopyEngine* copies = std::as_const(*device_).copy_engine();
-  return ingot::ReadBudget(flags,
-                           copies != nullptr ? std::optional(copies->FreeBytes()) : std::nullopt);
+  return ingot::ReadBudget(
+      flags, copies != nullptr ? std::optional(copies->AvailableBytes()) : std::nullopt);
 }
 
 Result<Plan> Engine::PlanJob(const Job& job, const BudgetFlags& flags,
@@ -216,11 +223,23 @@ Result<JobResult> Engine::Run(const Job& job, const RunOptions& options) {
   return result;
 }
 
+Status Engine::StartDevice() {
+  CopyEngine* copies = device_->copy_engine();
+  if (copies == nullptr) return {};
+  INGOT_RETURN_IF_ERROR(copies->Start());
+  if (std::holds_alternative<CudaOptions>(options_.device)) {
+    RememberFixedBytes(CudaGpuName(), copies->fixed_bytes(), RatesFolder());
+  }
+  return {};
+}
+
 Result<JobResult> Engine::RunJob(const Job& job, const RunOptions& options) {
   INGOT_CHECK(options.paths.size() == static_cast<size_t>(job.batch));
   for (const fs::path& path : options.paths) INGOT_RETURN_IF_ERROR(CheckWritable(path));
+  INGOT_RETURN_IF_ERROR(StartDevice());
   INGOT_ASSIGN_OR_RETURN(const Budget budget, ReadBudget(options.budget));
   if (kept_) kept_->MakeRoom(budget.ram_bytes - kPreparingBytes, {}, {});
+  if (kept_on_device_) kept_on_device_->MakeRoom(budget.vram_bytes, {}, {});
   const std::optional<DeviceRates> rates =
       Rates(job, budget.ram_bytes >= kPreparingBytes + kMeasuringBytes);
   // Where the kernel refuses, the measured peak is that of the process's life.
@@ -228,7 +247,7 @@ Result<JobResult> Engine::RunJob(const Job& job, const RunOptions& options) {
   CopyEngine* copies = device_->copy_engine();
   if (copies != nullptr) copies->ResetPeak();
   INGOT_RETURN_IF_ERROR(Prepare(job, options.budget, rates));
-  const FluxPipeline& pipeline = *pipeline_;
+  FluxPipeline& pipeline = *pipeline_;
   INGOT_RETURN_IF_ERROR(CheckScratch(pipeline.plan(), options.scratch_folder));
   if (options.on_plan) options.on_plan(pipeline.plan());
 
@@ -245,6 +264,7 @@ Result<JobResult> Engine::RunJob(const Job& job, const RunOptions& options) {
                                         .scratch_folder = options.scratch_folder,
                                         .embeddings = embeddings ? &*embeddings : nullptr,
                                         .kept = kept_.get(),
+                                        .kept_on_device = kept_on_device_.get(),
                                         .counters = options.counters,
                                         .progress = options.progress,
                                         .stop = options.stop,

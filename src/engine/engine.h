@@ -130,7 +130,7 @@ class Engine {
   // The job that ended so may do better in another process.
   bool device_is_lost() const { return device_->is_lost(); }
 
-  // What stayed of earlier jobs, and its end.
+  // What stayed of earlier jobs in RAM; and the end of all that stayed.
   int64_t kept_bytes() const { return kept_ ? kept_->num_bytes() : 0; }
   void Forget();
 
@@ -146,15 +146,18 @@ class Engine {
   // would fit.
   static Status Refuse(const Job& job, const Budget& budget, int64_t trace_bytes,
                        FluxPipeline& pipeline, std::vector<JobChange>* changes);
+  // So that what its driver takes is known to this plan, and to those of other processes.
+  Status StartDevice();
   Result<JobResult> RunJob(const Job& job, const RunOptions& options);
 
   EngineOptions options_;
-  std::unique_ptr<Tokenizers> tokenizers_;    // null: they are not kept
-  mutable std::optional<DeviceRates> rates_;  // once they are known
-  std::string read_file_;                     // whose read rate rates_ has
-  std::unique_ptr<Device> cpu_;               // what a simulated device computes on, else null
-  std::unique_ptr<Device> device_;            // where jobs run
-  std::unique_ptr<KeptMemory> kept_;          // null: nothing is kept
+  std::unique_ptr<Tokenizers> tokenizers_;      // null: they are not kept
+  mutable std::optional<DeviceRates> rates_;    // once they are known
+  std::string read_file_;                       // whose read rate rates_ has
+  std::unique_ptr<Device> cpu_;                 // what a simulated device computes on, else null
+  std::unique_ptr<Device> device_;              // where jobs run
+  std::unique_ptr<KeptMemory> kept_;            // in RAM; null: nothing is kept
+  std::unique_ptr<KeptMemory> kept_on_device_;  // of a device with memory of its own, else null
   // Of the last job: the next one of its shapes compiles nothing. As large as while it ran.
   std::optional<FluxPipeline> pipeline_;
 };

@@ -104,11 +104,13 @@ Json Measured(const JobResult& result) {
                       {"load_s", phase.load_s},
                       {"step_s", phase.step_s},
                       {"streamed_bytes", phase.streamed_bytes},
-                      {"stalled_s", phase.stalled_s}});
+                      {"stalled_s", phase.stalled_s},
+                      {"refits", phase.num_refits}});
   }
   return {{"peak_ram_bytes", result.measured_peak_bytes},
           {"peak_vram_bytes", result.measured_peak_vram_bytes},
           {"kept_bytes", result.record.kept_bytes},
+          {"kept_vram_bytes", result.record.kept_vram_bytes},
           {"phases", phases}};
 }
 
@@ -195,6 +197,7 @@ Json ToJson(const Plan& plan) {
   return {{"peak_ram_bytes", plan.peak_ram_bytes()},
           {"peak_vram_bytes", plan.peak_vram_bytes()},
           {"fixed_bytes", plan.fixed_bytes},
+          {"fixed_vram_bytes", plan.fixed_vram_bytes},
           {"predicted_s", plan.predicted_s() ? Json(*plan.predicted_s()) : Json()},
           {"phases", phases},
           {"explanation", ExplainPlan(plan)}};

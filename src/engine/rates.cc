@@ -30,10 +30,14 @@ std::string ProcessorName() {
   return {};
 }
 
+fs::path NoteOf(const fs::path& folder, const std::string& key) {
+  return folder / Sha256(std::as_bytes(std::span(key))).substr(0, 16);
+}
+
 // {"key", "values"}: numbers above 0, all of `count`.
-std::optional<std::vector<double>> Remembered(const fs::path& path, const std::string& key,
+std::optional<std::vector<double>> Remembered(const fs::path& folder, const std::string& key,
                                               size_t count) {
-  const Result<std::string> text = ReadSmallFile(path);
+  const Result<std::string> text = ReadSmallFile(NoteOf(folder, key));
   if (!text.ok()) return std::nullopt;
   const Json json = Json::parse(*text, nullptr, false);
   if (!json.is_object() || json.value("key", Json()) != key) return std::nullopt;
@@ -47,22 +51,25 @@ std::optional<std::vector<double>> Remembered(const fs::path& path, const std::s
   return numbers;
 }
 
+void Remember(const fs::path& folder, const std::string& key, const std::vector<double>& values) {
+  std::error_code ignored;
+  fs::create_directories(folder, ignored);
+  const std::string text = Dump({{"key", key}, {"values", values}});
+  const auto out = AtomicFile::Create(NoteOf(folder, key));
+  if (!out.ok() || !(*out)->Write(std::as_bytes(std::span(text))).ok()) return;
+  static_cast<void>((*out)->Commit());
+}
+
 // `measure` gives `count` numbers, or none.
 template <typename Measure>
 std::optional<std::vector<double>> Find(const fs::path& folder, const std::string& key,
                                         size_t count, bool may_measure, const Measure& measure) {
-  const fs::path path = folder / Sha256(std::as_bytes(std::span(key))).substr(0, 16);
-  if (auto known = Remembered(path, key, count)) return known;
+  if (auto known = Remembered(folder, key, count)) return known;
   if (!may_measure) return std::nullopt;
   const std::optional<std::vector<double>> values = measure();
   if (!values) return std::nullopt;
-  if (auto known = Remembered(path, key, count)) return known;
-  std::error_code ignored;
-  fs::create_directories(folder, ignored);
-  const std::string text = Dump({{"key", key}, {"values", *values}});
-  if (const auto out = AtomicFile::Create(path); out.ok()) {
-    if ((*out)->Write(std::as_bytes(std::span(text))).ok()) static_cast<void>((*out)->Commit());
-  }
+  if (auto known = Remembered(folder, key, count)) return known;
+  Remember(folder, key, *values);
   return values;
 }
 
@@ -131,6 +138,18 @@ LinkRates FindReadRates(Device& cpu, const File& file, const fs::path& folder, b
   const std::string key = fmt::format("reads of {}", identity.substr(0, identity.find('-')));
   const auto values = Find(folder, key, 2, may_measure, [&] { return MeasureReads(cpu, file); });
   return values ? LinkRates{(*values)[0], (*values)[1]} : kUnmeasuredReads;
+}
+
+std::optional<FixedBytes> FindFixedBytes(const std::string& gpu, const fs::path& folder) {
+  const auto values = Remembered(folder, "fixed bytes of " + gpu, 2);
+  if (!values) return std::nullopt;
+  return FixedBytes{static_cast<int64_t>((*values)[0]), static_cast<int64_t>((*values)[1])};
+}
+
+void RememberFixedBytes(const std::string& gpu, const FixedBytes& fixed, const fs::path& folder) {
+  if (FindFixedBytes(gpu, folder) == fixed) return;
+  Remember(folder, "fixed bytes of " + gpu,
+           {static_cast<double>(fixed.device), static_cast<double>(fixed.host)});
 }
 
 }  // namespace ingot

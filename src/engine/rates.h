@@ -4,8 +4,10 @@
 #include <cstddef>
 #include <filesystem>
 #include <optional>
+#include <string>
 
 #include "base/file.h"
+#include "devices/copy_engine.h"
 #include "devices/device.h"
 #include "memory/cost.h"
 
@@ -28,5 +30,12 @@ std::optional<DeviceRates> FindRates(Device& cpu, size_t num_threads,
 // 0.15 s at most, and some of its pages one by one.
 LinkRates FindReadRates(Device& cpu, const File& file, const std::filesystem::path& folder,
                         bool may_measure);
+
+// What the driver of the GPU of this name (CudaGpuName) was last seen to take, and the note of it
+// for the processes that plan without a GPU's context.
+std::optional<FixedBytes> FindFixedBytes(const std::string& gpu,
+                                         const std::filesystem::path& folder);
+void RememberFixedBytes(const std::string& gpu, const FixedBytes& fixed,
+                        const std::filesystem::path& folder);
 
 }  // namespace ingot

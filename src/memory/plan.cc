@@ -13,7 +13,7 @@ int64_t Plan::peak_ram_bytes() const {
 int64_t Plan::peak_vram_bytes() const {
   int64_t peak = 0;
   for (const PhasePlan& phase : phases) peak = std::max(peak, phase.vram_bytes);
-  return peak;
+  return peak > 0 ? fixed_vram_bytes + peak : 0;
 }
 
 std::optional<double> Plan::predicted_s() const {

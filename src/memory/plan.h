@@ -42,8 +42,10 @@ struct PhasePlan {
 // Phases run one after the other and share nothing but what they carry.
 struct Plan {
   std::vector<PhasePlan> phases;
-  int64_t fixed_bytes = 0;  // the process itself: code, tables, stacks, vocabularies
-  int num_steps = 0;        // of one picture
+  int64_t fixed_bytes =
+      0;  // the process itself: code, tables, stacks, vocabularies; a driver's part
+  int64_t fixed_vram_bytes = 0;  // what the device's driver takes of its memory
+  int num_steps = 0;             // of one picture
 
   int64_t peak_ram_bytes() const;
   int64_t peak_vram_bytes() const;

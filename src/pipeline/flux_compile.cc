@@ -114,6 +114,7 @@ void FluxPipeline::TakeNetworks(FluxPipeline& earlier) {
   has_plan_ = earlier.has_plan_;
   budget_ = std::move(earlier.budget_);
   rates_ = earlier.rates_;
+  fixed_ = earlier.fixed_;
   plan_ = std::move(earlier.plan_);
 }
 

@@ -26,7 +26,7 @@ int64_t FluxPipeline::fixed_bytes() const {
   for (const Phase* phase : {&*clip_, &*t5_, &*hoist_, &*flux_, &*vae_}) {
     num_nodes += phase->program().graph().nodes().size();
   }
-  return kProcessBytes + static_cast<int64_t>(num_nodes) * kBytesPerNode;
+  return kProcessBytes + static_cast<int64_t>(num_nodes) * kBytesPerNode + fixed_.host;
 }
 
 FluxPipeline::Carried FluxPipeline::carried() const {
@@ -55,7 +55,7 @@ FluxPipeline::Least FluxPipeline::LeastOfGroups() {
   const int64_t beside = num_groups() > 1 ? hoist : 0;
   if (!has_vram_) return {.ram_bytes = PeakOf(clip, t5, hoist, flux + beside, vae)};
   return {.ram_bytes = LeastHostPeak(),
-          .vram_bytes = std::max({clip, t5, hoist, flux + beside, vae})};
+          .vram_bytes = fixed_.device + std::max({clip, t5, hoist, flux + beside, vae})};
 }
 
 int64_t FluxPipeline::HostPeak() const {
@@ -80,6 +80,7 @@ int64_t FluxPipeline::PeakOf(int64_t clip, int64_t t5, int64_t hoist, int64_t fl
 // The rows of all evaluations at once, or one at a time: these take less, but stand beside the
 // transformer.
 FluxPipeline::Least FluxPipeline::FindLeast() {
+  ReadFixedBytes();
   const auto of_groups = [&](int64_t rows) {
     INGOT_CHECK(CompileTransformer(rows).ok());  // as it was with other rows
     return LeastOfGroups();
@@ -92,10 +93,16 @@ FluxPipeline::Least FluxPipeline::FindLeast() {
   return {.ram_bytes = std::min(all.ram_bytes, one.ram_bytes)};
 }
 
+void FluxPipeline::ReadFixedBytes() {
+  if (const CopyEngine* copies = device_->copy_engine()) fixed_ = copies->fixed_bytes();
+}
+
 // The rows of all evaluations at once, if they fit; else groups of half as many, and again: the
 // modulation is read once a group.
 Status FluxPipeline::FitTo(const Budget& budget, const std::optional<DeviceRates>& rates) {
-  if (has_plan_ && budget == budget_ && rates == rates_) return {};
+  const FixedBytes planned_fixed = fixed_;
+  ReadFixedBytes();
+  if (has_plan_ && budget == budget_ && rates == rates_ && fixed_ == planned_fixed) return {};
   has_plan_ = false;
   budget_ = budget;
   rates_ = rates;
@@ -120,20 +127,19 @@ Status FluxPipeline::KeepWeights() {
   INGOT_RETURN_IF_ERROR(vae_->KeepWeights(Room(carry.decode)));
   MakePlan(nullptr);
   const int64_t hoist_beside = num_groups() > 1 ? hoist_->least_bytes() : 0;
-  const int64_t peak =
-      has_vram_ ? plan_.peak_vram_bytes() : plan_.peak_ram_bytes() - fixed_bytes() - carry.sampling;
+  const int64_t peak = has_vram_ ? plan_.peak_vram_bytes() - fixed_.device
+                                 : plan_.peak_ram_bytes() - fixed_bytes() - carry.sampling;
   Phase::Room room = Room(carry.sampling);
   room.num_bytes = peak - hoist_beside;
   return flux_->KeepWeights(room);
 }
 
 Phase::Room FluxPipeline::Room(int64_t carried) const {
-  Phase::Room room = {.num_bytes = budget_.vram_bytes,
-                      .forge_inference_memory = budget_.forge_inference_memory};
-  if (has_vram_) return room;
-  room.beside_bytes = fixed_bytes() + carried;
-  room.num_bytes = budget_.ram_bytes - room.beside_bytes;
-  return room;
+  const int64_t tier_bytes = has_vram_ ? budget_.vram_bytes : budget_.ram_bytes;
+  const int64_t beside_bytes = has_vram_ ? fixed_.device : fixed_bytes() + carried;
+  return {.num_bytes = tier_bytes - beside_bytes,
+          .beside_bytes = beside_bytes,
+          .forge_inference_memory = budget_.forge_inference_memory};
 }
 
 Status FluxPipeline::FitPhases() {
@@ -162,6 +168,7 @@ void FluxPipeline::MakePlan(const DeviceRates* rates) {
   plan_ = {.phases = {clip_->Plan(rates), t5_->Plan(rates), hoist_->Plan(rates), flux_->Plan(rates),
                       vae_->Plan(rates)},
            .fixed_bytes = fixed_bytes(),
+           .fixed_vram_bytes = fixed_.device,
            .num_steps = job_.steps};
   const Carried carry = carried();
   plan_.phases[1].carried_bytes = carry.t5;

@@ -9,7 +9,6 @@
 
 #include "base/sha256.h"
 #include "base/stopwatch.h"
-#include "runtime/execution.h"
 #include "sampling/brownian_tree.h"
 
 namespace ingot {
@@ -24,13 +23,6 @@ void Copy(std::span<const T> from, std::span<T> to) {
 Status CheckFinite(std::span<const float> values, std::string_view phase, const Component& from) {
   if (AllFinite(values)) return {};
   return NotFinite("{}: expected finite numbers from {}, found NaN or Inf", phase, from.path());
-}
-
-// What the weights of a phase took.
-void Measure(const Execution& execution, PhaseMeasure& measure) {
-  measure.load_s += execution.stalled_s();
-  measure.stalled_s += execution.stalled_s();
-  measure.streamed_bytes += execution.streamed_bytes();
 }
 
 // The sigmas fall; only the last may be 0.
@@ -50,8 +42,9 @@ std::vector<uint8_t> ToRgb8(std::span<const float> x) {
 
 }  // namespace
 
-Result<Record> FluxPipeline::Run(const RunContext& context) const {
-  Record record{.plan = plan_, .phases = {}, .pictures = {}, .kept_bytes = 0};
+Result<Record> FluxPipeline::Run(const RunContext& context) {
+  Record record;
+  record.plan = plan_;
   std::vector<Conditioning> conds(prompts_.size());
   std::vector<std::vector<float>> latents;
   const std::string rows_key = RowsKey();
@@ -59,17 +52,28 @@ Result<Record> FluxPipeline::Run(const RunContext& context) const {
   const std::string vae_key = vae_->program().ResidentsKey();
   const std::vector<std::string> job_keys = {rows_key, flux_key, vae_key};
 
-  // `takes`: what the phase takes of `kept`, counted in its peak.
+  // What the phase takes of what is kept (`takes`) is counted in its peak.
+  const auto make_room = [&](KeptMemory& kept, int64_t num_bytes, const std::string& takes) {
+    kept.MakeRoom(num_bytes, job_keys, takes);
+    return kept.num_bytes_beside(takes);
+  };
   const auto run_phase = [&](const PhasePlan& phase, const std::string& takes,
                              const auto& body) -> Status {
     // What the phase before has freed would stand beside the arena: rows of a step are too small to
     // be mappings of their own.
     ::malloc_trim(0);
     if (context.kept != nullptr) {
-      context.kept->MakeRoom(budget_.ram_bytes - plan_.fixed_bytes - phase.peak_bytes(), job_keys,
-                             takes);
-      record.kept_bytes = std::max(record.kept_bytes, context.kept->num_bytes_beside(takes));
+      const int64_t kept = make_room(
+          *context.kept, budget_.ram_bytes - plan_.fixed_bytes - phase.peak_bytes(), takes);
+      record.kept_bytes = std::max(record.kept_bytes, kept);
       if (context.counters != nullptr) context.counters->kept_bytes = record.kept_bytes;
+    }
+    if (context.kept_on_device != nullptr) {
+      const int64_t room =
+          std::min(budget_.vram_bytes, context.device.copy_engine()->AvailableBytes());
+      const int64_t kept = make_room(*context.kept_on_device,
+                                     room - plan_.fixed_vram_bytes - phase.vram_bytes, takes);
+      record.kept_vram_bytes = std::max(record.kept_vram_bytes, kept);
     }
     if (context.progress) context.progress({.phase = phase.name});
     PhaseMeasure& measure = record.phases.emplace_back();
@@ -78,6 +82,7 @@ Result<Record> FluxPipeline::Run(const RunContext& context) const {
     const Stopwatch watch;
     const Status status = body(measure);
     measure.seconds = watch.seconds();
+    if (measure.num_refits > 0) has_plan_ = false;  // this one was for more memory than there is
     return status;
   };
   INGOT_RETURN_IF_ERROR(run_phase(plan_.phases[0], "", [&](PhaseMeasure& measure) {
@@ -104,6 +109,20 @@ Result<Record> FluxPipeline::Run(const RunContext& context) const {
     return DecodePictures(context, latents, record.pictures, measure);
   }));
   return record;
+}
+
+Result<PhaseRun> FluxPipeline::Begin(Phase& phase, int64_t carried_bytes, const RunContext& context,
+                                     bool keeps_weights, const Phase* beside) const {
+  return PhaseRun::Begin(
+      phase, context.device,
+      {.kept = has_vram_ ? context.kept_on_device : context.kept,
+       .keeps_weights = keeps_weights,
+       .execution = {.scratch_folder = context.scratch_folder, .counters = context.counters},
+       .fixed = fixed_,
+       .beside_bytes = beside != nullptr ? beside->num_bytes() : 0,
+       .host_room = budget_.ram_bytes - plan_.fixed_bytes - carried_bytes -
+                    (beside != nullptr ? beside->host_bytes() : 0)},
+      context.stop);
 }
 
 std::string FluxPipeline::RowsKey() const {
@@ -149,8 +168,8 @@ void FluxPipeline::KeepRows(KeptMemory& kept, const std::string& key,
 }
 
 Status FluxPipeline::EncodeClip(const RunContext& context, std::vector<Conditioning>& conds,
-                                PhaseMeasure& measure) const {
-  std::unique_ptr<Execution> clip;  // where a prompt is not known
+                                PhaseMeasure& measure) {
+  std::optional<PhaseRun> clip;  // where a prompt is not known
   for (size_t i = 0; i < prompts_.size(); ++i) {
     std::vector<float>& pooled = conds[i].pooled;
     pooled.resize(static_cast<size_t>(job_.flux().vec_in_dim));
@@ -158,23 +177,22 @@ Status FluxPipeline::EncodeClip(const RunContext& context, std::vector<Condition
                                                 job_.precision, context.device.name());
     if (context.embeddings != nullptr && context.embeddings->Load(key, pooled)) continue;
     if (!clip) {
-      INGOT_ASSIGN_OR_RETURN(clip, Execution::Start(clip_->program(), context.device, context.stop,
-                                                    {.counters = context.counters}));
+      INGOT_ASSIGN_OR_RETURN(clip, Begin(*clip_, 0, context));
     }
-    Copy<int32_t>(prompts_[i].clip.ids, clip->Input("input_ids").As<int32_t>());
-    clip->Input("eos_idx").As<int32_t>()[0] = prompts_[i].clip_end_idx;
-    INGOT_RETURN_IF_ERROR(clip->Run(context.stop));
-    Copy<float>(clip->Output("pooled").As<float>(), pooled);
+    Copy<int32_t>(prompts_[i].clip.ids, (*clip)->Input("input_ids").As<int32_t>());
+    (*clip)->Input("eos_idx").As<int32_t>()[0] = prompts_[i].clip_end_idx;
+    INGOT_RETURN_IF_ERROR((*clip)->Run(context.stop));
+    Copy<float>((*clip)->Output("pooled").As<float>(), pooled);
     INGOT_RETURN_IF_ERROR(CheckFinite(pooled, "clip", job_.models.clip));
     if (context.embeddings != nullptr) context.embeddings->Store(key, pooled);
   }
-  if (clip) Measure(*clip, measure);
+  if (clip) clip->Measure(measure);
   return {};
 }
 
 Status FluxPipeline::EncodeT5(const RunContext& context, std::vector<Conditioning>& conds,
-                              PhaseMeasure& measure) const {
-  std::unique_ptr<Execution> t5;  // where a prompt is not known
+                              PhaseMeasure& measure) {
+  std::optional<PhaseRun> t5;  // where a prompt is not known
   for (size_t i = 0; i < prompts_.size(); ++i) {
     std::vector<float>& txt = conds[i].txt;
     txt.resize(prompts_[i].t5.ids.size() * static_cast<size_t>(job_.flux().context_in_dim));
@@ -182,17 +200,16 @@ Status FluxPipeline::EncodeT5(const RunContext& context, std::vector<Conditionin
                                                 job_.precision, context.device.name());
     if (context.embeddings != nullptr && context.embeddings->Load(key, txt)) continue;
     if (!t5) {
-      INGOT_ASSIGN_OR_RETURN(t5, Execution::Start(t5_->program(), context.device, context.stop,
-                                                  {.counters = context.counters}));
+      INGOT_ASSIGN_OR_RETURN(t5, Begin(*t5_, carried().t5, context));
     }
-    Copy<int32_t>(prompts_[i].t5.ids, t5->Input("input_ids").As<int32_t>());
-    INGOT_RETURN_IF_ERROR(t5->Run(context.stop));
-    Copy<float>(t5->Output("txt").As<float>(), txt);
+    Copy<int32_t>(prompts_[i].t5.ids, (*t5)->Input("input_ids").As<int32_t>());
+    INGOT_RETURN_IF_ERROR((*t5)->Run(context.stop));
+    Copy<float>((*t5)->Output("txt").As<float>(), txt);
     INGOT_RETURN_IF_ERROR(CheckFinite(txt, "t5", job_.models.t5));
     ApplyEmphasis(prompts_[i].t5.weights, txt);
     if (context.embeddings != nullptr) context.embeddings->Store(key, txt);
   }
-  if (t5) Measure(*t5, measure);
+  if (t5) t5->Measure(measure);
   return {};
 }
 
@@ -225,31 +242,28 @@ Status FluxPipeline::HoistGroup(Execution& hoist, size_t group, Conditioning& co
 }
 
 Status FluxPipeline::HoistAll(const RunContext& context, std::vector<Conditioning>& conds,
-                              PhaseMeasure& measure) const {
-  INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> hoist,
-                         Execution::Start(hoist_->program(), context.device, context.stop,
-                                          {.counters = context.counters}));
+                              PhaseMeasure& measure) {
+  INGOT_ASSIGN_OR_RETURN(const PhaseRun hoist, Begin(*hoist_, carried().hoist, context));
   for (Conditioning& cond : conds) INGOT_RETURN_IF_ERROR(HoistGroup(*hoist, 0, cond, context.stop));
-  Measure(*hoist, measure);
+  hoist.Measure(measure);
   return {};
 }
 
 Status FluxPipeline::SamplePictures(const RunContext& context, std::vector<Conditioning>& conds,
                                     std::vector<std::vector<float>>& latents,
-                                    PhaseMeasure& measure) const {
+                                    PhaseMeasure& measure) {
   std::stop_source either;  // of both ways to end it
   const auto request_stop = [&] { either.request_stop(); };
   const std::stop_callback on_stop(context.stop, request_stop);
   const std::stop_callback on_interrupt(context.interrupt, request_stop);
   const std::stop_token stop = either.get_token();
-  INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> flux,
-                         Execution::Start(flux_->program(), context.device, context.stop,
-                                          {.kept = context.kept, .counters = context.counters}));
-  std::unique_ptr<Execution> hoist;  // where it runs between steps
+  const int64_t carried_bytes = carried().sampling;
+  std::optional<PhaseRun> hoist;  // where it runs between steps
   if (num_groups() > 1) {
-    INGOT_ASSIGN_OR_RETURN(hoist, Execution::Start(hoist_->program(), context.device, context.stop,
-                                                   {.counters = context.counters}));
+    INGOT_ASSIGN_OR_RETURN(hoist, Begin(*hoist_, carried_bytes, context, false, &*flux_));
   }
+  INGOT_ASSIGN_OR_RETURN(PhaseRun flux,
+                         Begin(*flux_, carried_bytes, context, true, hoist ? &*hoist_ : nullptr));
   const auto num_elements = static_cast<size_t>(latent_shape_.num_elements());
   std::vector<float> scratch(num_elements * static_cast<size_t>(job_.sampler->num_buffers));
   std::vector<float> tree_scratch(num_elements * BrownianTree::kNumBuffers);
@@ -268,7 +282,7 @@ Status FluxPipeline::SamplePictures(const RunContext& context, std::vector<Condi
   const auto denoise_one = [&](Conditioning& cond, std::span<const float> x, float sigma,
                                std::span<float> denoised) -> Status {
     if (hoist) {
-      INGOT_RETURN_IF_ERROR(HoistGroup(*hoist, evaluation / group_rows, cond, stop));
+      INGOT_RETURN_IF_ERROR(HoistGroup(**hoist, evaluation / group_rows, cond, stop));
     }
     for (size_t i = 0; i < crossings_.size(); ++i) {
       const std::span<float> input = flux->Input(crossings_[i].name).As<float>();
@@ -338,7 +352,7 @@ Status FluxPipeline::SamplePictures(const RunContext& context, std::vector<Condi
                                                   .num_steps = job_.batch * num_steps,
                                                   .preview = &preview});
                               }
-                              return {};
+                              return flux.Yield(context.stop);
                             },
                             .eta = job_.eta};
     const Status sampled = Sample(*job_.sampler, run);
@@ -349,19 +363,15 @@ Status FluxPipeline::SamplePictures(const RunContext& context, std::vector<Condi
     INGOT_RETURN_IF_ERROR(sampled);
     INGOT_RETURN_IF_ERROR(CheckFinite(x, "sampling", job_.models.flux));
   }
-  Measure(*flux, measure);
-  if (hoist) Measure(*hoist, measure);
+  flux.Measure(measure);
+  if (hoist) hoist->Measure(measure);
   return {};
 }
 
 Status FluxPipeline::DecodePictures(const RunContext& context,
                                     const std::vector<std::vector<float>>& latents,
-                                    std::vector<Picture>& pictures, PhaseMeasure& measure) const {
-  INGOT_ASSIGN_OR_RETURN(const std::unique_ptr<Execution> vae,
-                         Execution::Start(vae_->program(), context.device, context.stop,
-                                          {.scratch_folder = context.scratch_folder,
-                                           .kept = context.kept,
-                                           .counters = context.counters}));
+                                    std::vector<Picture>& pictures, PhaseMeasure& measure) {
+  INGOT_ASSIGN_OR_RETURN(const PhaseRun vae, Begin(*vae_, carried().decode, context, true));
   for (size_t i = 0; i < latents.size(); ++i) {
     Copy<float>(latents[i], vae->Input("z").As<float>());
     INGOT_RETURN_IF_ERROR(vae->Run(context.stop));
@@ -374,7 +384,7 @@ Status FluxPipeline::DecodePictures(const RunContext& context,
                         .num_steps = static_cast<int>(latents.size())});
     }
   }
-  Measure(*vae, measure);
+  vae.Measure(measure);
   return {};
 }
 

@@ -8,6 +8,7 @@
 #include <stop_token>
 #include <string_view>
 
+#include "devices/copy_engine.h"
 #include "graph/passes/hoist.h"
 #include "library/tokenizers.h"
 #include "memory/budget.h"
@@ -15,10 +16,10 @@
 #include "pipeline/job.h"
 #include "pipeline/latent.h"
 #include "pipeline/phase.h"
+#include "pipeline/phase_run.h"
 #include "pipeline/preview.h"
 #include "pipeline/record.h"
 #include "pipeline/text_conditioning.h"
-#include "runtime/execution.h"
 
 namespace ingot {
 
@@ -37,8 +38,10 @@ struct RunContext {
   std::filesystem::path scratch_folder = {};   // of pictures that the plan puts on disk
   const EmbeddingCache* embeddings = nullptr;  // prompts that it knows are not encoded
   // Weights of sampling and decode and the hoisted rows come from here where they are there, and
-  // stay here as far as the budget has room beside each phase.
+  // stay here as far as the budget has room beside each phase: the rows in RAM, the weights where
+  // the device computes.
   KeptMemory* kept = nullptr;
+  KeptMemory* kept_on_device = nullptr;  // if it has memory of its own
   RunCounters* counters = nullptr;
   ProgressCallback progress = {};
   std::stop_token stop = {};
@@ -74,9 +77,10 @@ class FluxPipeline {
   Status FitTo(int64_t ram_bytes) { return FitTo(Budget{.ram_bytes = ram_bytes}); }
   const Plan& plan() const { return plan_; }
 
-  // Runs the plan on the device that it was made for. kNotFinite names the phase and the file when
-  // NaN or Inf comes out.
-  Result<Record> Run(const RunContext& context) const;
+  // Runs the plan on the device that it was made for. Where other programs have taken of a device's
+  // memory since, a phase runs in less (with the same bits), as long as there is a way; else
+  // kUnavailable. kNotFinite names the phase and the file when NaN or Inf comes out.
+  Result<Record> Run(const RunContext& context);
 
  private:
   friend class FluxPipelinePeer;  // pipeline_golden_test.cc compares what each phase gives
@@ -111,7 +115,8 @@ class FluxPipeline {
   Status KeepWeights();
   void MakePlan(const DeviceRates* rates);  // null: without seconds
   int64_t num_groups() const;
-  int64_t fixed_bytes() const;  // of the process itself
+  void ReadFixedBytes();
+  int64_t fixed_bytes() const;  // of the process itself, with what a device's driver takes of it
   Least LeastOfGroups();        // with groups of group_rows_
   // In RAM, on a device with memory of its own: of the chosen ways, or of those with the least
   // there.
@@ -132,17 +137,22 @@ class FluxPipeline {
   void KeepRows(KeptMemory& kept, const std::string& key, std::vector<Conditioning>& conds) const;
 
   Status EncodeClip(const RunContext& context, std::vector<Conditioning>& conds,
-                    PhaseMeasure& measure) const;
+                    PhaseMeasure& measure);
   Status EncodeT5(const RunContext& context, std::vector<Conditioning>& conds,
-                  PhaseMeasure& measure) const;
+                  PhaseMeasure& measure);
   // The rows of one group of evaluations.
   Status HoistGroup(Execution& hoist, size_t group, Conditioning& cond, std::stop_token stop) const;
   Status HoistAll(const RunContext& context, std::vector<Conditioning>& conds,
-                  PhaseMeasure& measure) const;
+                  PhaseMeasure& measure);
   Status SamplePictures(const RunContext& context, std::vector<Conditioning>& conds,
-                        std::vector<std::vector<float>>& latents, PhaseMeasure& measure) const;
+                        std::vector<std::vector<float>>& latents, PhaseMeasure& measure);
   Status DecodePictures(const RunContext& context, const std::vector<std::vector<float>>& latents,
-                        std::vector<Picture>& pictures, PhaseMeasure& measure) const;
+                        std::vector<Picture>& pictures, PhaseMeasure& measure);
+
+  // Begins what was chosen for `phase`, which carries `carried_bytes`; sampling and decode take
+  // kept weights and leave theirs. `beside` stands on the device with it.
+  Result<PhaseRun> Begin(Phase& phase, int64_t carried_bytes, const RunContext& context,
+                         bool keeps_weights = false, const Phase* beside = nullptr) const;
 
   Job job_;
   const Device* device_;
@@ -155,6 +165,7 @@ class FluxPipeline {
   std::optional<Phase> clip_, t5_, hoist_, flux_, vae_;
   std::vector<Hoisted::Crossing> crossings_;  // from hoist_ to flux_
   bool has_vram_ = false;
+  FixedBytes fixed_;  // of the device, when the plan was made
   // Of the plan, if there is one.
   bool has_plan_ = false;
   Budget budget_;

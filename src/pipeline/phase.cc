@@ -39,6 +39,10 @@ const Program& Phase::LeastWay() {
 
 int64_t Phase::least_bytes() { return WayOf(LeastWay(), num_runs_).least_bytes(); }
 
+bool Phase::CanShrinkTo(int64_t num_bytes) const {
+  return WayOf(program(), num_runs_).least_bytes() <= num_bytes;
+}
+
 int64_t Phase::MostResidentBytes(const Room& room) const {
   const int64_t needed =
       room.beside_bytes + program().ring_offset() + LeastBytes(program().weight_uses());

@@ -38,6 +38,12 @@ class Phase {
   // there when the next job comes.
   Status KeepWeights(const Room& room);
 
+  // Of the chosen way: what it takes where it computes; and whether less would do.
+  int64_t num_bytes() const {
+    return program().arena_bytes() + program().transfers().resident_bytes;
+  }
+  bool CanShrinkTo(int64_t num_bytes) const;
+
   // Forgets the other ways: their graphs take memory too.
   void Settle();
 
@@ -48,6 +54,7 @@ class Phase {
   int64_t host_bytes() const { return program().host_bytes(); }
   int64_t least_host_bytes() { return LeastWay().host_bytes(); }
 
+  const std::string& name() const { return name_; }
   const Program& program() const { return ways_[way_]; }
   PhasePlan Plan(const DeviceRates* rates) const { return program().Plan(name_, rates); }
 

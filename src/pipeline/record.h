@@ -25,6 +25,9 @@ struct PhaseMeasure {
   std::vector<double> step_s;
   int64_t streamed_bytes = 0;
   double stalled_s = 0;  // waiting for weights
+  // How often it was fitted to less of the device's memory than planned, as other programs had
+  // taken some (phase_run.h).
+  int num_refits = 0;
 };
 
 struct Record {
@@ -34,6 +37,7 @@ struct Record {
   // Most of earlier jobs that stood beside a phase: what was measured is at most the plan's peak
   // and this, which together are within the budget.
   int64_t kept_bytes = 0;
+  int64_t kept_vram_bytes = 0;  // the same on a device with memory of its own
 };
 
 }  // namespace ingot

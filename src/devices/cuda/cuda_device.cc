@@ -10,6 +10,7 @@
 #include <cuda_runtime.h>
 
 #include "base/file.h"
+#include "base/system_memory.h"
 #include "devices/copy_engine.h"
 #include "devices/cuda/attention.h"
 #include "devices/cuda/context.h"
@@ -72,7 +73,7 @@ bool AcceptsDType(const op::Op& op, int input_idx, DType dtype) {
 
 class CudaDevice final : public Device, public CopyEngine {
  public:
-  explicit CudaDevice(const CudaOptions& options) : options_(options) {}
+  explicit CudaDevice(const CudaOptions& options) : options_(options), fixed_(options.fixed) {}
 
   std::string_view name() const override { return "cuda"; }
   CopyEngine* copy_engine() override { return this; }
@@ -91,7 +92,10 @@ class CudaDevice final : public Device, public CopyEngine {
     return work_ != nullptr && cudaStreamSynchronize(work_->compute.get()) != cudaSuccess;
   }
 
-  int64_t FreeBytes() const override;
+  Status Start() override;
+  FixedBytes fixed_bytes() const override;
+  int64_t AvailableBytes() const override;
+  int64_t reserve_bytes() const override { return options_.reserve_bytes; }
   int64_t UsedBytes() const override;
   int64_t PeakBytes() const override;
   void ResetPeak() override;
@@ -108,6 +112,7 @@ class CudaDevice final : public Device, public CopyEngine {
   // PCIe 4.0 x16 as measured by most.
   static constexpr double kLinkBytesPerSecond = 25e9;
 
+  int64_t FreeBytes() const;  // as the driver tells it
   Result<Event> Copy(int stream, const void* from, void* to, size_t num_bytes);
   void Count(int64_t num_bytes);
   // Returns when all streams are empty, whatever came of it.
@@ -120,13 +125,12 @@ class CudaDevice final : public Device, public CopyEngine {
     cuda::Stream compute, copies[2];
     cuda::Timeline ops, copied[2];  // guarded by mutex_
   };
-  Status Start();
 
   const CudaOptions options_;
   std::unique_ptr<Work> work_;
-  int64_t context_bytes_ = 0;  // that the driver took for it
 
   mutable std::mutex mutex_;  // the reader of weights copies while the host runs ops
+  FixedBytes fixed_;          // a guess until Start
   int64_t used_bytes_ = 0, peak_bytes_ = 0;
 };
 
@@ -178,6 +182,7 @@ Status CudaDevice::Start() {
   INGOT_CHECK(!options_.plans_only);
   if (work_ != nullptr) return {};
   const Result<int64_t> before = cuda::ReadFreeBytes();
+  const Result<ProcessMemory> host_before = ReadProcessMemory();
   // A waiting thread sleeps: others have work for the processor.
   (void)cudaSetDeviceFlags(cudaDeviceScheduleBlockingSync);
   INGOT_RETURN_IF_ERROR(cuda::StatusOf(cudaSetDevice(0), "a GPU that answers"));
@@ -185,7 +190,18 @@ Status CudaDevice::Start() {
   work_ = std::make_unique<Work>();
   work_->matmul = std::move(matmul);
   const Result<int64_t> after = cuda::ReadFreeBytes();
-  if (before.ok() && after.ok()) context_bytes_ = std::max<int64_t>(*before - *after, 0);
+  const Result<ProcessMemory> host_after = ReadProcessMemory();
+  FixedBytes fixed = options_.fixed;
+  // What other programs took or gave in these milliseconds is counted in.
+  if (before.ok() && after.ok()) fixed.device = std::max<int64_t>(*before - *after, 0);
+  if (host_before.ok() && host_after.ok()) {
+    fixed.host = std::max<int64_t>(host_after->resident_bytes - host_before->resident_bytes, 0);
+  }
+  {
+    const std::scoped_lock lock(mutex_);
+    fixed_ = fixed;
+  }
+  Count(fixed.device);
   return {};
 }
 
@@ -193,14 +209,15 @@ Result<std::unique_ptr<Arena>> CudaDevice::Allocate(int64_t num_bytes, std::stop
   INGOT_RETURN_IF_ERROR(Start());
   if (num_bytes == 0)
     return std::unique_ptr<Arena>(std::make_unique<DeviceArena>(std::span<std::byte>(), *this));
-  const int64_t free = FreeBytes();
+  int64_t free = FreeBytes();
+  if (options_.vram_bytes > 0) free = std::min(free, options_.vram_bytes - UsedBytes());
   void* memory = nullptr;
   const cudaError_t error = num_bytes > free ? cudaErrorMemoryAllocation
                                              : cudaMalloc(&memory, static_cast<size_t>(num_bytes));
   if (error == cudaErrorMemoryAllocation) {
     (void)cudaGetLastError();  // no fault of the device
-    return Unavailable("cuda: device memory: expected at most {} bytes asked for, found {}", free,
-                       num_bytes);
+    return Unavailable("cuda: device memory: expected {} bytes in one piece, found {} free in all",
+                       num_bytes, free);
   }
   INGOT_RETURN_IF_ERROR(cuda::StatusOf(error, "device memory"));
   return std::unique_ptr<Arena>(std::make_unique<DeviceArena>(
@@ -303,15 +320,23 @@ Status CudaDevice::Run(const OpCall& call, std::stop_token stop) {
   return cuda::StatusOf(cudaEventSynchronize(behind), "an op to end");
 }
 
+FixedBytes CudaDevice::fixed_bytes() const {
+  const std::scoped_lock lock(mutex_);
+  return fixed_;
+}
+
 int64_t CudaDevice::FreeBytes() const {
-  const int64_t of_budget = options_.vram_bytes - context_bytes_ - UsedBytes();
-  if (options_.plans_only && options_.vram_bytes > 0) return of_budget;
-  Result<int64_t> free = cuda::ReadFreeBytes();
-  if (!free.ok()) {
-    size_t of_driver = 0, total = 0;
-    free = cudaMemGetInfo(&of_driver, &total) == cudaSuccess ? static_cast<int64_t>(of_driver) : 0;
-  }
-  return options_.vram_bytes == 0 ? *free : std::max<int64_t>(std::min(*free, of_budget), 0);
+  const Result<int64_t> free = cuda::ReadFreeBytes();
+  if (free.ok()) return *free;
+  size_t of_driver = 0, total = 0;
+  if (cudaMemGetInfo(&of_driver, &total) != cudaSuccess) return 0;
+  return static_cast<int64_t>(of_driver);
+}
+
+int64_t CudaDevice::AvailableBytes() const {
+  if (options_.plans_only && options_.vram_bytes > 0) return options_.vram_bytes;
+  const int64_t available = FreeBytes() - options_.reserve_bytes + UsedBytes();
+  return options_.vram_bytes > 0 ? std::min(available, options_.vram_bytes) : available;
 }
 
 int64_t CudaDevice::UsedBytes() const {
@@ -366,6 +391,16 @@ Status CudaDevice::Wait(Event event, std::stop_token stop) {
 }
 
 }  // namespace
+
+std::string CudaGpuName() {
+  int driver = 0;
+  cudaDeviceProp gpu = {};
+  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0 ||
+      cudaGetDeviceProperties(&gpu, 0) != cudaSuccess) {
+    return {};
+  }
+  return fmt::format("{}; driver {}", gpu.name, driver);
+}
 
 Result<std::unique_ptr<Device>> OpenCudaDevice(const CudaOptions& options) {
   if (options.plans_only && options.vram_bytes > 0) {

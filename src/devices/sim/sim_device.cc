@@ -118,8 +118,6 @@ Status SimDevice::Run(const OpCall& call, std::stop_token stop) {
   return compute_.Run(call, stop);
 }
 
-int64_t SimDevice::FreeBytes() const { return options_.vram_bytes - vram_.num_bytes(); }
-
 Result<std::unique_ptr<Arena>> SimDevice::AllocatePinned(int64_t num_bytes) {
   INGOT_RETURN_IF_ERROR(CheckNotLost());
   INGOT_ASSIGN_OR_RETURN(std::unique_ptr<Arena> block, compute_.Allocate(num_bytes));

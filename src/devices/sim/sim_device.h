@@ -65,7 +65,7 @@ class SimDevice final : public Device, public CopyEngine {
     compute_.set_trace(trace);
   }
 
-  int64_t FreeBytes() const override;
+  int64_t AvailableBytes() const override { return options_.vram_bytes; }
   int64_t UsedBytes() const override { return vram_.num_bytes(); }
   int64_t PeakBytes() const override { return vram_.peak_bytes(); }
   void ResetPeak() override { vram_.ResetPeak(); }

@@ -19,7 +19,7 @@ class FluxPipelinePeer {
     std::vector<Picture> pictures;
   };
 
-  static Result<Results> Run(const FluxPipeline& pipeline, Device& device) {
+  static Result<Results> Run(FluxPipeline& pipeline, Device& device) {
     Results out;
     PhaseMeasure measure;
     out.conds.resize(pipeline.prompts_.size());

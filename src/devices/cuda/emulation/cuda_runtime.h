@@ -93,6 +93,10 @@ using cudaEvent_t = CUevent_st*;
 cudaError_t cudaDriverGetVersion(int* version);
 cudaError_t cudaGetDeviceCount(int* count);
 cudaError_t cudaSetDevice(int device);
+struct cudaDeviceProp {
+  char name[256];
+};
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
 cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes);
 inline constexpr unsigned cudaDeviceScheduleBlockingSync = 4;
 cudaError_t cudaSetDeviceFlags(unsigned flags);

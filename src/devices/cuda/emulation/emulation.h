@@ -17,8 +17,9 @@ struct GpuOptions {
   StreamOrder streams = StreamOrder::kLazy;
   ThreadOrder threads = ThreadOrder::kForward;
   int64_t memory_bytes = int64_t{4} << 30;
-  int64_t others_bytes = 0;   // that other programs hold
-  int64_t context_bytes = 0;  // that the driver takes for the program with its first work
+  int64_t others_bytes = 0;           // that other programs hold
+  int64_t largest_piece = INT64_MAX;  // that is free in one piece
+  int64_t context_bytes = 0;          // that the driver takes for the program with its first work
   bool has_driver = true;
   bool can_pin = true;  // else cudaHostAlloc fails
   int64_t fail_at_launch =
@@ -34,6 +35,8 @@ struct GpuCounters {
   int64_t used_bytes = 0, peak_bytes = 0;  // of device memory, the context among it
 };
 GpuCounters Counters();
+// Other programs take or give until they hold so much; what is in use here stays.
+void SetOthersBytes(int64_t num_bytes);
 // Of device memory, as the driver tells it.
 int64_t FreeBytes();
 

@@ -116,6 +116,11 @@ GpuCounters Counters() {
   return gpu().counters;
 }
 
+void SetOthersBytes(int64_t num_bytes) {
+  const std::scoped_lock lock(gpu().mutex);
+  gpu().options.others_bytes = num_bytes;
+}
+
 int64_t FreeBytes() {
   const std::scoped_lock lock(gpu().mutex);
   return gpu().free_bytes();
@@ -185,7 +190,16 @@ cudaError_t cudaGetDeviceCount(int* count) {
   *count = gpu().options.has_driver ? 1 : 0;
   return gpu().options.has_driver ? cudaSuccess : cudaErrorInsufficientDriver;
 }
-cudaError_t cudaSetDevice(int) { return cudaSuccess; }
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+  *properties = {"emulated"};
+  return cudaSuccess;
+}
+// As of CUDA 12 it makes the context.
+cudaError_t cudaSetDevice(int) {
+  const Lock lock(gpu().mutex);
+  gpu().NeedContext();
+  return cudaSuccess;
+}
 cudaError_t cudaSetDeviceFlags(unsigned) { return cudaSuccess; }
 cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes) {
   const Lock lock(gpu().mutex);
@@ -200,7 +214,8 @@ cudaError_t cudaMalloc(void** memory, size_t num_bytes) {
   auto& g = gpu();
   g.NeedContext();
   if (g.error != cudaSuccess) return g.error;
-  if (static_cast<int64_t>(num_bytes) > g.free_bytes()) return cudaErrorMemoryAllocation;
+  const int64_t largest = std::min(g.free_bytes(), g.options.largest_piece);
+  if (static_cast<int64_t>(num_bytes) > largest) return cudaErrorMemoryAllocation;
   const cudaError_t error = g.Allocate(g.device, memory, num_bytes);
   g.Take(static_cast<int64_t>(g.device[static_cast<std::byte*>(*memory)]));
   return error;
