@@ -87,13 +87,27 @@ TEST_F(CudaDequantize, GivesTheBitsOfTheCodecForEveryTypeAtAnyAddress) {
   });
 }
 
-TEST_F(CudaDequantize, RoundsToBF16Once) {
+TEST_F(CudaDequantize, RoundsToBF16AndF16Once) {
   ForEveryWeightType([&](DType dtype) {
     const PlacedWeight weight(dtype, {3, 256}, 0);
-    std::vector<uint16_t> expected;
-    for (float value : weight.Values()) expected.push_back(F32ToBF16(value));
-    EXPECT_TRUE(IsSame(Rows<uint16_t>(weight.view(), 0, 3, DType::kBF16), expected));
+    std::vector<uint16_t> bf16, f16;
+    for (float value : weight.Values()) {
+      bf16.push_back(F32ToBF16(value));
+      f16.push_back(F32ToF16(value));
+    }
+    EXPECT_TRUE(IsSame(Rows<uint16_t>(weight.view(), 0, 3, DType::kBF16), bf16));
+    EXPECT_TRUE(IsSame(Rows<uint16_t>(weight.view(), 0, 3, DType::kF16), f16));
   });
+}
+
+TEST_F(CudaDequantize, RoundsToF16ToTheNearestTiesToEvenAndBeyondItToInfinity) {
+  const std::vector<float> values = {2049.0f,  2051.0f,  0x1p-25f, 0x3p-25f,
+                                     65504.0f, 65519.0f, 65520.0f, -1e6f};
+  const std::vector<uint16_t> expected = {0x6800, 0x6802, 0x0000, 0x0002,
+                                          0x7BFF, 0x7BFF, 0x7C00, 0xFC00};
+  const ConstTensorView weight = {
+      DType::kF32, {1, 8}, reinterpret_cast<const std::byte*>(values.data())};
+  EXPECT_EQ(Rows<uint16_t>(weight, 0, 1, DType::kF16), expected);
 }
 
 TEST_F(CudaDequantize, TakesSomeRowsAndAnyNumberOfColumns) {

@@ -10,6 +10,7 @@
 
 #include "devices/cuda/emulation/emulation.h"
 #include "devices/cuda/kernel.h"
+#include "devices/cuda/runtime.h"
 
 namespace ingot::cuda {
 namespace {
@@ -215,6 +216,14 @@ float DoubledOnAnotherStream(StreamOrder order, bool waits) {
   const float found = gpu.Read(out, 1, 1)[0];
   (void)cudaEventDestroy(copied);
   return found;
+}
+
+TEST(CudaEmulation, AGpuMultipliesBF16FromComputeCapability8On) {
+  for (const auto& [capability, expected] :
+       {std::pair(75, DType::kF16), std::pair(80, DType::kBF16), std::pair(120, DType::kBF16)}) {
+    cuda_emulation::ResetGpu({.compute_capability = capability});
+    EXPECT_EQ(*ReadHalfType(), expected) << capability;
+  }
 }
 
 TEST(CudaEmulation, AMissingWaitBetweenStreamsShowsInLazyOrder) {

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "devices/device.h"
 
@@ -15,7 +17,16 @@ enum class GpuOrder : uint8_t {
   kShuffled,  // streams lazy
 };
 
+// Which GPU an emulated one is.
+enum class GpuModel : uint8_t {
+  kHopper,  // compute capability 9.0: products in bf16
+  kTuring,  // 7.5: products in f16
+};
+std::string Name(GpuModel model);
+// Those that tests can have. A card is the one that it is, under the name of the first.
+std::vector<GpuModel> GpuModels();
+
 // Lives until the next call.
-Device& OpenGpu(GpuOrder order);
+Device& OpenGpu(GpuModel model, GpuOrder order);
 
 }  // namespace ingot::conformance

@@ -6,8 +6,11 @@
 
 namespace ingot::conformance {
 
+std::string Name(GpuModel) { return "Card"; }
+std::vector<GpuModel> GpuModels() { return {GpuModel::kHopper}; }
+
 // A card keeps its own order.
-Device& OpenGpu(GpuOrder) {
+Device& OpenGpu(GpuModel, GpuOrder) {
   static const std::unique_ptr<Device> device = [] {
     Result<std::unique_ptr<Device>> opened = OpenCudaDevice({});
     if (!opened.ok()) {

@@ -26,10 +26,15 @@ GpuOptions OptionsOf(GpuOrder order) {
 
 }  // namespace
 
-Device& OpenGpu(GpuOrder order) {
+std::string Name(GpuModel model) { return model == GpuModel::kHopper ? "Hopper" : "Turing"; }
+std::vector<GpuModel> GpuModels() { return {GpuModel::kHopper, GpuModel::kTuring}; }
+
+Device& OpenGpu(GpuModel model, GpuOrder order) {
   static std::unique_ptr<Device> device;
   device.reset();
-  cuda_emulation::ResetGpu(OptionsOf(order));
+  GpuOptions options = OptionsOf(order);
+  options.compute_capability = model == GpuModel::kHopper ? 90 : 75;
+  cuda_emulation::ResetGpu(options);
   Result<std::unique_ptr<Device>> opened = OpenCudaDevice({});
   INGOT_CHECK(opened.ok());
   device = *std::move(opened);

@@ -7,7 +7,6 @@
 #include <cstring>
 #include <memory>
 
-#include "cuda_gpu.h"
 #include "devices/copy_engine.h"
 #include "devices/device.h"
 #include "tensor/codec.h"
@@ -207,28 +206,29 @@ class Once {
   bool is_supported_ = false;
 };
 
-std::vector<float> RunOn(GpuOrder order, const Case& test, Layout layout, int64_t strip_rows = 0) {
-  return Once(OpenGpu(order), test, layout).Run(strip_rows);
+std::vector<float> RunOn(GpuModel gpu, GpuOrder order, const Case& test, Layout layout,
+                         int64_t strip_rows = 0) {
+  return Once(OpenGpu(gpu, order), test, layout).Run(strip_rows);
 }
 
 }  // namespace
 
-std::vector<float> RunCuda(const Case& test) {
-  return RunOn(GpuOrder::kForward, test, Layout::kContiguous);
+std::vector<float> RunCuda(const Case& test, GpuModel gpu) {
+  return RunOn(gpu, GpuOrder::kForward, test, Layout::kContiguous);
 }
 
-std::vector<float> RunCudaInStrips(const Case& test, int64_t strip_rows) {
-  return RunOn(GpuOrder::kForward, test, Layout::kContiguous, strip_rows);
+std::vector<float> RunCudaInStrips(const Case& test, int64_t strip_rows, GpuModel gpu) {
+  return RunOn(gpu, GpuOrder::kForward, test, Layout::kContiguous, strip_rows);
 }
 
-void ExpectCudaConforms(const Case& test) {
+void ExpectCudaConforms(const Case& test, GpuModel gpu) {
   SCOPED_TRACE(test.name);
   const std::vector<float> expected = RunReference(test);
-  const std::vector<float> found = RunCuda(test);
+  const std::vector<float> found = RunCuda(test, gpu);
   ASSERT_EQ(found.size(), expected.size());
   EXPECT_LE(RelativeError(found, expected), test.tolerance);
   const auto expect_same = [&](GpuOrder order, Layout layout, const char* what) {
-    const std::vector<float> other = RunOn(order, test, layout);
+    const std::vector<float> other = RunOn(gpu, order, test, layout);
     ASSERT_EQ(other.size(), found.size());
     EXPECT_EQ(std::memcmp(other.data(), found.data(), found.size() * sizeof(float)), 0)
         << "other bits " << what;

@@ -283,6 +283,31 @@ TEST(CudaJob, PictureInBf16IsCloseToTheExactOne) {
   EXPECT_GE(Psnr(found.pixels, RunOnCpu(DemoJob(4, "exact")).pixels), 35.0);
 }
 
+// Before compute capability 8.0. The emulated attention takes bf16 all the same: nvcc chooses
+// there.
+constexpr GpuOptions kTuring = {.compute_capability = 75};
+const Outcome& OnTuring() {
+  static const Outcome kFound = RunOn(kTuring, DemoJob(4), kPlenty);
+  return kFound;
+}
+
+TEST(CudaJob, PictureInF16IsCloseToTheExactOne) {
+  const Outcome& found = OnTuring();
+  ASSERT_TRUE(found.status.ok()) << found.status.message();
+  EXPECT_NE(found.pixels, WithPlenty(4).pixels);
+  EXPECT_GE(Psnr(found.pixels, RunOnCpu(DemoJob(4, "exact")).pixels), 35.0);
+}
+
+TEST(CudaJob, InF16PlansAreTheSameAndTheLeastMemoryChangesNoBit) {
+  const Job job = DemoJob(4);
+  GpuOptions gpu = kTuring;
+  gpu.streams = StreamOrder::kEager;
+  const Outcome found = RunOn(gpu, job, LeastVram(job));
+  ASSERT_TRUE(found.status.ok()) << found.status.message();
+  EXPECT_EQ(found.pixels, OnTuring().pixels);
+  EXPECT_EQ(OnTuring().plan.peak_vram_bytes(), WithPlenty(4).plan.peak_vram_bytes());
+}
+
 TEST(CudaJob, AFaultOfTheGpuLosesTheDeviceAndIsNamed) {
   for (const int64_t launch : {1, 100, 400}) {
     const Outcome found = RunOn({.fail_at_launch = launch}, DemoJob(2), kPlenty);

@@ -10,7 +10,7 @@ namespace ingot::cuda {
 namespace {
 
 // Bytes of windows at a time: pixels enough for a product that fills the GPU (7168 of 9 * 512
-// channels in bf16), few enough for a small card.
+// channels in 16 bits), few enough for a small card.
 constexpr int64_t kWindowsBytes = int64_t{64} << 20;
 constexpr int64_t kPixelGrid = 256;  // of the number of pixels at a time
 constexpr int64_t kAlignment = 256;  // of the parts of the workspace
@@ -114,7 +114,7 @@ __global__ void StoreKernel(const float* product, const Residual* residual, int6
   out[pixel * out_stride + filter] = FromFloat<Out>(value);
 }
 
-// f(T) for the type of a picture or of filters.
+// f(T) for the type of a picture, of filters or of a product.
 template <class F>
 void WithType(DType dtype, const F& f) {
   if (dtype == DType::kF32) return f(float{});
@@ -125,9 +125,8 @@ void WithType(DType dtype, const F& f) {
 
 bool IsPictureType(DType dtype) { return dtype == DType::kF32 || dtype == DType::kF16; }
 
-DType ProductType(const op::Conv2d& op) {
-  return op.compute == op::Compute::kF32 ? DType::kF32 : DType::kBF16;
-}
+// Of an element of the windows and of the filters in the product, on any GPU.
+int64_t ElementBytes(const op::Conv2d& op) { return op.compute == op::Compute::kF32 ? 4 : 2; }
 
 // The parts of a workspace, by the shapes of the op.
 struct Parts {
@@ -140,7 +139,7 @@ struct Parts {
 
 Parts PartsOf(const op::Conv2d& op, const Shape& filters, int64_t num_pixels) {
   const int64_t k = filters[1] * filters[2] * filters[3];
-  const int64_t row_bytes = NumBytes(ProductType(op), {k});
+  const int64_t row_bytes = k * ElementBytes(op);
   const int64_t most = std::max(kWindowsBytes / row_bytes / kPixelGrid * kPixelGrid, kPixelGrid);
   const int64_t pixels = std::min(most, num_pixels);
   return {.num_pixels = pixels,
@@ -183,7 +182,7 @@ void Run(const op::Conv2d& op, const OpCall& call, const Context& context) {
   auto* const product = reinterpret_cast<float*>(filters + parts.filters_bytes);
   const std::span<std::byte> scratch(filters + parts.filters_bytes + parts.product_bytes,
                                      Matmul::kWorkspaceBytes);
-  const DType dtype = ProductType(op);
+  const DType dtype = op.compute == op::Compute::kF32 ? DType::kF32 : context.matmul.half_type();
   const auto number = [](int64_t n) { return static_cast<int>(n); };
 
   const Windows places = {
@@ -222,9 +221,8 @@ void Run(const op::Conv2d& op, const OpCall& call, const Context& context) {
              takes_vectors ? WindowsKernel<T, Out, kVector> : WindowsKernel<T, Out, 1>, picture,
              places, first_pixel, number(count), reinterpret_cast<Out*>(windows));
     };
-    WithType(x.dtype, [&]<class T>(T t) {
-      dtype == DType::kF32 ? write(t, float{}) : write(t, __nv_bfloat16{});
-    });
+    WithType(x.dtype,
+             [&]<class T>(T t) { WithType(dtype, [&]<class Out>(Out o) { write(t, o); }); });
   };
   const auto store = [&](int64_t first_pixel, int64_t count) {
     const int64_t elements = count * num_filters;
@@ -245,7 +243,7 @@ void Run(const op::Conv2d& op, const OpCall& call, const Context& context) {
              });
   };
 
-  dtype == DType::kF32 ? write_filters(float{}) : write_filters(__nv_bfloat16{});
+  WithType(dtype, write_filters);
   for (int64_t first = 0; first < num_pixels; first += parts.num_pixels) {
     const int64_t count = std::min(parts.num_pixels, num_pixels - first);
     write_windows(first, count);

@@ -1,5 +1,5 @@
-// Every thread decodes eight consecutive values: one store of 16 bytes in BF16, and next to no
-// thread waits for another's bytes.
+// Every thread decodes eight consecutive values: one store of 16 bytes in BF16 or F16, and next to
+// no thread waits for another's bytes.
 //
 // The values are those of tensor/dequantize.cc bit for bit, where each layout is told: a product
 // that is added to is rounded on its own (__fmul_rn), as nvcc would make one fused step of both.
@@ -397,6 +397,9 @@ void DequantizeRows(const ConstTensorView& weight, int64_t begin, int64_t num_ro
       .ids = nullptr,
       .num_rows = 1};
   if (dtype == DType::kF32) return Dequantize(weight.dtype, rows, static_cast<float*>(out), stream);
+  if (dtype == DType::kF16) {
+    return Dequantize(weight.dtype, rows, static_cast<__half*>(out), stream);
+  }
   INGOT_CHECK(dtype == DType::kBF16);
   Dequantize(weight.dtype, rows, static_cast<__nv_bfloat16*>(out), stream);
 }

@@ -15,7 +15,8 @@ namespace ingot::cuda {
 bool IsWeightType(DType dtype);
 
 // Rows [begin, begin + num_rows) of weight [rows, K], which may lie at any address, times
-// weight.scale -> out [num_rows, K] in `dtype`: BF16, rounded once, or F32.
+// weight.scale -> out [num_rows, K] in `dtype`: BF16 or F16, rounded once to the nearest, ties to
+// even, or F32. From 65520 on F16 is infinite.
 void DequantizeRows(const ConstTensorView& weight, int64_t begin, int64_t num_rows, DType dtype,
                     void* out, cudaStream_t stream);
 

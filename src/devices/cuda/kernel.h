@@ -103,6 +103,22 @@ __device__ T SumOfBlock(T x, T* scratch) {
   return SumOfWarp(lane < blockDim.x / kWarp ? scratch[lane] : T{0});
 }
 
+// The same for the largest of numbers that are not negative; NaNs are passed over.
+__device__ inline float LargestOfWarp(float x) {
+  for (int mask = kWarp / 2; mask > 0; mask /= 2) {
+    x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, mask));
+  }
+  return x;
+}
+__device__ inline float LargestOfBlock(float x, float* scratch) {
+  const unsigned lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+  x = LargestOfWarp(x);
+  __syncthreads();
+  if (lane == 0) scratch[warp] = x;
+  __syncthreads();
+  return LargestOfWarp(lane < blockDim.x / kWarp ? scratch[lane] : 0.0f);
+}
+
 #ifdef __CUDACC__
 extern __shared__ __align__(128) unsigned char dynamic_shared[];
 #endif

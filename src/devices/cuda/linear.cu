@@ -11,7 +11,8 @@
 namespace ingot::cuda {
 namespace {
 
-// Rows of contiguous elements, `stride` elements apart.
+// Rows of contiguous elements, `stride` elements apart: without the division of rows.h, as a run
+// here is one row.
 template <class T>
 struct StridedRows {
   T* data = nullptr;
@@ -64,6 +65,54 @@ __device__ int64_t Column() {
   return (static_cast<int64_t>(blockIdx.y) * blockDim.x + threadIdx.x) * V;
 }
 
+// Rows in f16 are scaled, as it ends at 65504.
+template <class T>
+constexpr bool kIsScaled = std::is_same_v<T, __half>;
+
+// The power of two that takes a row's largest magnitude to [2^14, 2^15), a factor of two below
+// f16's end; what then is less than f16's least normal, 2^-14, is less than 2^-28 of the largest.
+// Of zero and of what is below 2^-112 it is 2^126, so that its inverse is normal; of infinity
+// finite.
+__device__ inline float ScaleOf(float largest) {
+  const unsigned exponent = __float_as_uint(largest) >> 23;  // biased by 127
+  const unsigned scale = 127 + 14 + 127 - exponent;
+  return __uint_as_float((scale < 253 ? scale : 253) << 23);
+}
+__device__ inline float InverseOf(float power_of_two) {
+  return __uint_as_float((254u << 23) - __float_as_uint(power_of_two));
+}
+
+constexpr int kRowThreads = 128;  // where a block has a whole row
+
+// f(first column) for each V columns of this thread of a row's block.
+template <int V, class F>
+__device__ void ForColumns(int64_t k, const F& f) {
+  for (int64_t column = threadIdx.x * V; column < k; column += kRowThreads * V) f(column);
+}
+
+// A block's row of made(first column), V values each -> to; where it is scaled, what undoes that ->
+// factor. `scratch`: as of SumOfBlock.
+template <int V, class T, class F>
+__device__ void StoreRow(int64_t k, const F& made, T* to, float* factor, float* scratch) {
+  float scale = 1.0f;
+  if constexpr (kIsScaled<T>) {
+    float largest = 0.0f;
+    ForColumns<V>(k, [&](int64_t column) {
+      const Vector<float, V> x = made(column);
+      for (float value : x.values) largest = fmaxf(largest, fabsf(value));
+    });
+    scale = ScaleOf(LargestOfBlock(largest, scratch));
+    if (threadIdx.x == 0) *factor = InverseOf(scale);
+  }
+  ForColumns<V>(k, [&](int64_t column) {
+    Vector<float, V> x = made(column);
+    if constexpr (kIsScaled<T>) {
+      for (float& value : x.values) value *= scale;
+    }
+    Store<V>(x.values, to + column);
+  });
+}
+
 // What the rows are made of; of k columns num_a are those of a.
 struct Sources {
   op::Prologue prologue;
@@ -73,11 +122,9 @@ struct Sources {
   float eps;
 };
 
-// Every prologue but the norm.
-template <class T, int V>
-__global__ void RowsKernel(Sources from, T* out) {
-  const int64_t row = blockIdx.x, column = Column<V>();
-  if (column >= from.k) return;
+// Every prologue but the norm: V values of a row.
+template <int V>
+__device__ Vector<float, V> ValuesOf(const Sources& from, int64_t row, int64_t column) {
   const bool is_b = column >= from.num_a;
   Vector<float, V> x = Load<V>(is_b ? from.b[row] + (column - from.num_a) : from.a[row] + column);
   if (from.prologue != op::Prologue::kNone &&
@@ -88,17 +135,30 @@ __global__ void RowsKernel(Sources from, T* out) {
     const Vector<float, V> b = Load<V>(from.b[row] + column);
     for (int i = 0; i < V; ++i) x.values[i] *= b.values[i];
   }
-  Store<V>(x.values, out + row * from.k + column);
+  return x;
 }
 
-// Threads of a row's block, each for groups of kVector columns however they are loaded: the order
-// of the sums is a function of k alone. A row is read three times, twice of them from the caches.
-constexpr int kNormThreads = 128;
+// A thread V columns of a row; where rows are scaled, a block a row, made twice: once for its
+// largest magnitude.
+template <class T, int V>
+__global__ void RowsKernel(Sources from, T* out, float* factors) {
+  const int64_t row = blockIdx.x;
+  T* to = out + row * from.k;
+  if constexpr (kIsScaled<T>) {
+    __shared__ float scratch[kWarp];
+    StoreRow<V>(
+        from.k, [&](int64_t column) { return ValuesOf<V>(from, row, column); }, to, factors + row,
+        scratch);
+  } else if (const int64_t column = Column<V>(); column < from.k) {
+    Store<V>(ValuesOf<V>(from, row, column).values, to + column);
+  }
+}
 
-// f(first column of a group, its values, how many of them are in the row)
+// f(values, how many of them are in the row) for each group of kVector columns of this thread of a
+// row's block, however they are loaded: the order of the norm's sums is a function of k alone.
 template <int V, class F>
 __device__ void ForEachGroup(const float* row, int64_t k, const F& f) {
-  for (int64_t column = threadIdx.x * kVector; column < k; column += kNormThreads * kVector) {
+  ForColumns<kVector>(k, [&](int64_t column) {
     const int count = k - column < kVector ? static_cast<int>(k - column) : kVector;
     Vector<float, kVector> x = {};
     if constexpr (V == kVector) {
@@ -108,23 +168,23 @@ __device__ void ForEachGroup(const float* row, int64_t k, const F& f) {
         if (i < count) x.values[i] = row[column + i];
       }
     }
-    f(column, x, count);
-  }
+    f(x, count);
+  });
 }
 
-// A block a row.
+// A block a row, which is read three times, four where it is scaled: all but once from the caches.
 template <class T, int V>
-__global__ void AdaLayerNormKernel(Sources from, T* out) {
+__global__ void AdaLayerNormKernel(Sources from, T* out, float* factors) {
   __shared__ float scratch[kWarp];
   const int64_t row = blockIdx.x, picture = row / from.rows_per_picture;
   const float* x = from.a[row];
   float sum = 0.0f;
-  ForEachGroup<V>(x, from.k, [&](int64_t, const Vector<float, kVector>& values, int) {
+  ForEachGroup<V>(x, from.k, [&](const Vector<float, kVector>& values, int) {
     for (float value : values.values) sum += value;
   });
   const float mean = SumOfBlock(sum, scratch) / static_cast<float>(from.k);
   float squares = 0.0f;
-  ForEachGroup<V>(x, from.k, [&](int64_t, const Vector<float, kVector>& values, int count) {
+  ForEachGroup<V>(x, from.k, [&](const Vector<float, kVector>& values, int count) {
     for (int i = 0; i < kVector; ++i) {
       const float distance = i < count ? values.values[i] - mean : 0.0f;
       squares = __fmaf_rn(distance, distance, squares);
@@ -133,66 +193,82 @@ __global__ void AdaLayerNormKernel(Sources from, T* out) {
   const float variance = SumOfBlock(squares, scratch) / static_cast<float>(from.k);
   const float factor = 1.0f / sqrtf(variance + from.eps);
   const float *shift = from.shift[picture], *scale = from.scale[picture];
-  ForEachGroup<V>(x, from.k, [&](int64_t column, const Vector<float, kVector>& values, int count) {
-    const auto modulate = [&](float value, float by, float plus) {
-      return __fmaf_rn(1.0f + by, (value - mean) * factor, plus);
-    };
-    T* to = out + row * from.k + column;
-    if constexpr (V == kVector) {
-      const Vector<float, V> by = Load<V>(scale + column), plus = Load<V>(shift + column);
-      float made[V];
-      for (int i = 0; i < V; ++i)
-        made[i] = modulate(values.values[i], by.values[i], plus.values[i]);
-      Store<V>(made, to);
-    } else {
-      for (int i = 0; i < kVector; ++i) {
-        if (i >= count) break;
-        to[i] = FromFloat<T>(modulate(values.values[i], scale[column + i], shift[column + i]));
-      }
+  const auto modulated = [&](int64_t column) {
+    const Vector<float, V> by = Load<V>(scale + column), plus = Load<V>(shift + column);
+    Vector<float, V> values = Load<V>(x + column);
+    for (int i = 0; i < V; ++i) {
+      values.values[i] =
+          __fmaf_rn(1.0f + by.values[i], (values.values[i] - mean) * factor, plus.values[i]);
     }
-  });
+    return values;
+  };
+  StoreRow<V>(from.k, modulated, out + row * from.k, factors + row, scratch);
 }
 
+// What undoes a row's scale -> factors, where rows are scaled.
 template <class T>
-void MakeRows(const Sources& from, T* out, cudaStream_t stream) {
+void MakeRows(const Sources& from, T* out, float* factors, cudaStream_t stream) {
   const bool is_norm = from.prologue == op::Prologue::kAdaLayerNorm;
   const bool takes_vectors = from.k % kVector == 0 && from.num_a % kVector == 0 &&
                              TakesVectors(from.a) && TakesVectors(from.b) &&
                              TakesVectors(from.shift) && TakesVectors(from.scale);
   WithVectors(takes_vectors, [&]<int V>(std::integral_constant<int, V>) {
-    const Grid grid = is_norm ? GridOverRows(from.num_rows, kNormThreads)
-                              : GridOverRows(from.num_rows, (from.k + V - 1) / V);
-    Launch(grid, stream, is_norm ? AdaLayerNormKernel<T, V> : RowsKernel<T, V>, from, out);
+    const Grid grid = is_norm || kIsScaled<T> ? GridOverRows(from.num_rows, kRowThreads)
+                                              : GridOverRows(from.num_rows, (from.k + V - 1) / V);
+    Launch(grid, stream, is_norm ? AdaLayerNormKernel<T, V> : RowsKernel<T, V>, from, out, factors);
   });
 }
 
-// Columns [first, first + num_columns) of residual + gate * y, or residual + y where there is no
-// gate; y [rows, num_columns] alone has no more. A thread reads its elements of the residual before
-// it writes to their place.
+// What is done to a product y [rows, num_columns], which is columns [first, first + num_columns) of
+// the output; what is null is left out.
+struct Epilogue {
+  const float* factors;  // of rows
+  ConstRows bias;        // one row; with factors only, else the product has it
+  ConstRows residual;
+  ConstRows gate;  // of pictures; with residual only
+  int64_t rows_per_picture, first, num_columns;
+};
+
+// residual + gate * (factors * y + bias). A thread reads its elements of the product and of the
+// residual before it writes to their place.
 template <int V>
-__global__ void EpilogueKernel(ConstRows y, ConstRows residual, ConstRows gate,
-                               int64_t rows_per_picture, int64_t first, int64_t num_columns,
-                               StridedRows<float> out) {
-  const int64_t row = blockIdx.x, column = Column<V>();
-  if (column >= num_columns) return;
-  const Vector<float, V> product = Load<V>(y[row] + column);
-  const Vector<float, V> plus = Load<V>(residual[row] + first + column);
-  float made[V];
-  if (gate.data == nullptr) {
-    for (int i = 0; i < V; ++i) made[i] = plus.values[i] + product.values[i];
-  } else {
-    const Vector<float, V> by = Load<V>(gate[row / rows_per_picture] + first + column);
-    for (int i = 0; i < V; ++i) {
-      made[i] = __fmaf_rn(by.values[i], product.values[i], plus.values[i]);
+__global__ void EpilogueKernel(ConstRows y, Epilogue epilogue, StridedRows<float> out) {
+  const int64_t row = blockIdx.x, column = Column<V>(), at = epilogue.first + column;
+  if (column >= epilogue.num_columns) return;
+  Vector<float, V> x = Load<V>(y[row] + column);
+  if (epilogue.factors != nullptr) {
+    const float factor = epilogue.factors[row];
+    Vector<float, V> bias = {};
+    if (epilogue.bias.data != nullptr) bias = Load<V>(epilogue.bias[0] + at);
+    for (int i = 0; i < V; ++i) x.values[i] = __fmaf_rn(x.values[i], factor, bias.values[i]);
+  }
+  if (epilogue.residual.data != nullptr) {
+    const Vector<float, V> plus = Load<V>(epilogue.residual[row] + at);
+    if (epilogue.gate.data == nullptr) {
+      for (int i = 0; i < V; ++i) x.values[i] += plus.values[i];
+    } else {
+      const Vector<float, V> by = Load<V>(epilogue.gate[row / epilogue.rows_per_picture] + at);
+      for (int i = 0; i < V; ++i) {
+        x.values[i] = __fmaf_rn(by.values[i], x.values[i], plus.values[i]);
+      }
     }
   }
-  Store<V>(made, out[row] + first + column);
+  Store<V>(x.values, out[row] + at);
 }
 
-// Of the rows and the weight in the product.
-DType ProductType(const op::Linear& op) {
-  return op.compute == op::Compute::kF32 ? DType::kF32 : DType::kBF16;
+void ApplyEpilogue(const Epilogue& epilogue, ConstRows y, StridedRows<float> out, int64_t num_rows,
+                   cudaStream_t stream) {
+  const bool takes_vectors = epilogue.num_columns % kVector == 0 && TakesVectors(y) &&
+                             TakesVectors(epilogue.bias) && TakesVectors(epilogue.residual) &&
+                             TakesVectors(epilogue.gate) && TakesVectors(out);
+  WithVectors(takes_vectors, [&]<int V>(std::integral_constant<int, V>) {
+    Launch(GridOverRows(num_rows, (epilogue.num_columns + V - 1) / V), stream, EpilogueKernel<V>, y,
+           epilogue, out);
+  });
 }
+
+// Of an element of the rows and of the weight in the product, on any GPU.
+int64_t ElementBytes(const op::Linear& op) { return op.compute == op::Compute::kF32 ? 4 : 2; }
 
 // Rows of N in a piece of the weight: pieces of one size and about this many bytes, large enough
 // that a product fills a GPU.
@@ -207,22 +283,23 @@ int64_t PieceRows(int64_t num_features, int64_t row_bytes) {
 
 // Where the parts of the workspace begin.
 struct Parts {
-  int64_t rows, weight, matmul, product, end;
+  int64_t rows, factors, weight, matmul, product, end;
 };
 Parts PartsOf(const op::Linear& op, int64_t num_rows, int64_t num_features, int64_t k) {
   constexpr int64_t kAlignment = 256;
   const auto after = [](int64_t begin, int64_t num_bytes) {
     return (begin + num_bytes + kAlignment - 1) / kAlignment * kAlignment;
   };
-  const int64_t row_bytes = NumBytes(ProductType(op), {k});
+  const int64_t row_bytes = k * ElementBytes(op), of_floats = sizeof(float);
   const int64_t piece_rows = PieceRows(num_features, row_bytes);
   Parts parts = {};
-  parts.weight = after(parts.rows, num_rows * row_bytes);
+  parts.factors = after(parts.rows, num_rows * row_bytes);
+  parts.weight = after(parts.factors, num_rows * of_floats);
   parts.matmul = after(parts.weight, piece_rows * row_bytes);
   parts.product = after(parts.matmul, Matmul::kWorkspaceBytes);
   parts.end = parts.product;
   if (op.epilogue != op::Epilogue::kNone) {
-    parts.end += num_rows * piece_rows * static_cast<int64_t>(sizeof(float));
+    parts.end += num_rows * piece_rows * of_floats;
   }
   return parts;
 }
@@ -267,26 +344,34 @@ void Run(const op::Linear& op, const OpCall& call, const Context& context) {
   const int64_t num_features = weight.shape[0], k = weight.shape[1];
   const int64_t num_rows = call.output.shape.num_elements() / num_features;
   if (num_rows == 0) return;
-  const DType dtype = ProductType(op);
-  const int64_t row_bytes = NumBytes(dtype, {k});
+  const DType dtype = op.compute == op::Compute::kF32 ? DType::kF32 : context.matmul.half_type();
+  const int64_t row_bytes = k * ElementBytes(op);
   const Parts parts = PartsOf(op, num_rows, num_features, k);
   INGOT_CHECK(parts.end <= static_cast<int64_t>(call.workspace.size()));
   std::byte* workspace = call.workspace.data();
 
   MatmulCall product = {.dtype = dtype, .m = num_rows, .k = k, .x = workspace + parts.rows};
   const Sources from = SourcesOf(op, call, num_rows, k);
+  auto* const factors = reinterpret_cast<float*>(workspace + parts.factors);
+  const auto make_rows = [&]<class T>(T) {
+    MakeRows(from, reinterpret_cast<T*>(workspace + parts.rows), factors, context.stream);
+  };
   if (op.prologue == op::Prologue::kNone && dtype == DType::kF32 &&
       call.inputs[0].is_contiguous()) {
     product.x = call.inputs[0].data;
   } else if (dtype == DType::kF32) {
-    MakeRows(from, reinterpret_cast<float*>(workspace + parts.rows), context.stream);
+    make_rows(float{});
   } else {
-    MakeRows(from, reinterpret_cast<__nv_bfloat16*>(workspace + parts.rows), context.stream);
+    dtype == DType::kF16 ? make_rows(__half{}) : make_rows(__nv_bfloat16{});
   }
 
-  const bool has_epilogue = op.epilogue != op::Epilogue::kNone;
-  const float* bias = RowsOf(call, at.bias).data;
-  const ConstRows residual = RowsOf(call, at.residual), gate = RowsOf(call, at.gate);
+  const bool is_scaled = dtype == DType::kF16, has_residual = at.residual >= 0;
+  const ConstRows bias = RowsOf(call, at.bias);
+  Epilogue epilogue = {.factors = is_scaled ? factors : nullptr,
+                       .bias = is_scaled ? bias : ConstRows{},
+                       .residual = RowsOf(call, at.residual),
+                       .gate = RowsOf(call, at.gate),
+                       .rows_per_picture = num_rows / call.output.shape[0]};
   const StridedRows<float> out = {reinterpret_cast<float*>(call.output.data),
                                   call.output.RowStride(num_features)};
   const bool is_operand = IsProductOperand(weight, dtype);
@@ -297,22 +382,19 @@ void Run(const op::Linear& op, const OpCall& call, const Context& context) {
     if (!is_operand) {
       DequantizeRows(weight, first, product.n, dtype, workspace + parts.weight, context.stream);
     }
-    product.bias = bias != nullptr ? bias + first : nullptr;
+    product.bias = bias.data != nullptr && !is_scaled ? bias.data + first : nullptr;
     product.y =
-        has_epilogue ? reinterpret_cast<float*>(workspace + parts.product) : out.data + first;
-    product.y_stride = has_epilogue ? product.n : out.stride;
+        has_residual ? reinterpret_cast<float*>(workspace + parts.product) : out.data + first;
+    product.y_stride = has_residual ? product.n : out.stride;
     context.matmul.Run(product,
                        call.workspace.subspan(static_cast<size_t>(parts.matmul),
                                               static_cast<size_t>(Matmul::kWorkspaceBytes)),
                        context.stream);
-    if (!has_epilogue) continue;
-    const ConstRows y = {product.y, product.y_stride};
-    const bool takes_vectors = product.n % kVector == 0 && TakesVectors(y) &&
-                               TakesVectors(residual) && TakesVectors(gate) && TakesVectors(out);
-    WithVectors(takes_vectors, [&]<int V>(std::integral_constant<int, V>) {
-      Launch(GridOverRows(num_rows, (product.n + V - 1) / V), context.stream, EpilogueKernel<V>, y,
-             residual, gate, num_rows / call.output.shape[0], first, product.n, out);
-    });
+    epilogue.first = first;
+    epilogue.num_columns = product.n;
+    if (has_residual || is_scaled) {
+      ApplyEpilogue(epilogue, {product.y, product.y_stride}, out, num_rows, context.stream);
+    }
   }
 }
 

@@ -21,8 +21,8 @@ namespace cuda {
 
 // y[m, n] = sum over k of x[m, k] * weight[n, k] (+ bias[n]); all on the device, rows contiguous.
 struct MatmulCall {
-  DType dtype = DType::kBF16;  // of x and weight: BF16, or F32 for products that are exact to
-                               // f32's rounding (no TF32)
+  DType dtype = DType::kF32;  // of x and weight: half_type(), or F32 for products that are exact
+                              // to f32's rounding (no TF32)
   int64_t m = 0, n = 0, k = 0;
   const void* x = nullptr;       // [m, k]
   const void* weight = nullptr;  // [n, k]
@@ -39,6 +39,10 @@ class Matmul {
   // kUnavailable names the library that lacks.
   static Result<std::unique_ptr<Matmul>> Open();
   virtual ~Matmul() = default;
+
+  // The type of 16 bits that this GPU multiplies: BF16 from compute capability 8.0 on, F16 before.
+  // Plans do not ask: both take the same bytes.
+  virtual DType half_type() const = 0;
 
   static const int64_t kWorkspaceBytes;  // of every call; a multiple of 256
 

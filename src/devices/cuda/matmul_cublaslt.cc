@@ -79,13 +79,14 @@ int AlignmentOf(const void* data, int64_t row_bytes) {
 
 class CublasLtMatmul final : public Matmul {
  public:
-  CublasLtMatmul(const CublasLt& functions, cublasLtHandle_t handle, int major)
-      : lt_(functions), handle_(handle), major_(major) {}
+  CublasLtMatmul(const CublasLt& functions, cublasLtHandle_t handle, DType half_type)
+      : lt_(functions), handle_(handle), half_type_(half_type) {}
   ~CublasLtMatmul() override {
     plans_.clear();
     (void)lt_.Destroy(handle_);
   }
 
+  DType half_type() const override { return half_type_; }
   void Run(const MatmulCall& call, std::span<std::byte> workspace, cudaStream_t stream) override {
     if (Status status = TryRun(call, workspace, stream); error_.ok()) error_ = std::move(status);
   }
@@ -117,12 +118,17 @@ class CublasLtMatmul final : public Matmul {
 
   const CublasLt lt_;
   const cublasLtHandle_t handle_;
-  const int major_;  // of the GPU's compute capability
+  const DType half_type_;
   std::map<PlanKey, Plan> plans_;
   Status error_;
 };
 
-cudaDataType_t TypeOf(DType dtype) { return dtype == DType::kF32 ? CUDA_R_32F : CUDA_R_16BF; }
+// The library's table of types has each of them for x and the weight where y, the bias and the sums
+// are in f32.
+cudaDataType_t TypeOf(DType dtype) {
+  if (dtype == DType::kF32) return CUDA_R_32F;
+  return dtype == DType::kBF16 ? CUDA_R_16BF : CUDA_R_16F;
+}
 
 // Without a split of K the sum of an element is that of its tile, whatever else there is to do.
 Result<cublasLtMatmulAlgo_t> CublasLtMatmul::ChooseAlgorithm(const PlanKey& key, const Plan& plan) {
@@ -194,12 +200,8 @@ Result<Plan*> CublasLtMatmul::PlanOf(const PlanKey& key, const float* bias) {
 
 Status CublasLtMatmul::TryRun(const MatmulCall& call, std::span<std::byte> workspace,
                               cudaStream_t stream) {
-  INGOT_CHECK(call.dtype == DType::kBF16 || call.dtype == DType::kF32);
+  INGOT_CHECK(call.dtype == half_type_ || call.dtype == DType::kF32);
   INGOT_CHECK(static_cast<int64_t>(workspace.size()) >= kWorkspaceBytes);
-  if (call.dtype == DType::kBF16 && major_ < 8) {
-    return Unsupported("cuda: products in BF16: expected compute capability 8.0 or later, found {}",
-                       major_);
-  }
   const int64_t row_bytes = NumBytes(call.dtype, {call.k});
   const PlanKey key = {.n = call.n,
                        .k = call.k,
@@ -242,11 +244,7 @@ Status CublasLtMatmul::TryRun(const MatmulCall& call, std::span<std::byte> works
 const int64_t Matmul::kWorkspaceBytes = int64_t{32} << 20;
 
 Result<std::unique_ptr<Matmul>> Matmul::Open() {
-  int device = 0, major = 0;
-  INGOT_RETURN_IF_ERROR(StatusOf(cudaGetDevice(&device), "a GPU that was chosen"));
-  INGOT_RETURN_IF_ERROR(
-      StatusOf(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
-               "a compute capability"));
+  INGOT_ASSIGN_OR_RETURN(const DType half_type, ReadHalfType());
   std::string found;
   for (const char* name : kLibraries) {
     CublasLt functions;
@@ -255,7 +253,8 @@ Result<std::unique_ptr<Matmul>> Matmul::Open() {
     if (status.ok()) {
       const cublasStatus_t created = functions.Create(&handle);
       if (created == CUBLAS_STATUS_SUCCESS) {
-        return std::unique_ptr<Matmul>(std::make_unique<CublasLtMatmul>(functions, handle, major));
+        return std::unique_ptr<Matmul>(
+            std::make_unique<CublasLtMatmul>(functions, handle, half_type));
       }
       status = Unavailable("{}: {}", name, functions.GetStatusName(created));
     }

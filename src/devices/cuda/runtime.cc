@@ -8,6 +8,15 @@ Status StatusOf(cudaError_t error, std::string_view what) {
                      cudaGetErrorString(error));
 }
 
+Result<DType> ReadHalfType() {
+  int device = 0, major = 0;
+  INGOT_RETURN_IF_ERROR(StatusOf(cudaGetDevice(&device), "a GPU that was chosen"));
+  INGOT_RETURN_IF_ERROR(
+      StatusOf(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
+               "a compute capability"));
+  return major >= 8 ? DType::kBF16 : DType::kF16;
+}
+
 Stream::Stream() { (void)cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking); }
 Stream::~Stream() { (void)cudaStreamDestroy(stream_); }
 

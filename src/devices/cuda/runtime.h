@@ -7,11 +7,15 @@
 #include <cuda_runtime.h>
 
 #include "base/status.h"
+#include "tensor/dtype.h"
 
 namespace ingot::cuda {
 
 // kUnavailable: "cuda: expected WHAT, found cudaErrorX (text)".
 Status StatusOf(cudaError_t error, std::string_view what);
+
+// As Matmul::half_type() says, of the chosen GPU.
+Result<DType> ReadHalfType();
 
 // A stream that does not wait for the default one.
 class Stream {

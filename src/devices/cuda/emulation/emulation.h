@@ -16,6 +16,7 @@ enum class StreamOrder : uint8_t { kEager, kLazy };
 struct GpuOptions {
   StreamOrder streams = StreamOrder::kLazy;
   ThreadOrder threads = ThreadOrder::kForward;
+  int compute_capability = 90;  // 10 * major + minor
   int64_t memory_bytes = int64_t{4} << 30;
   int64_t others_bytes = 0;           // that other programs hold
   int64_t largest_piece = INT64_MAX;  // that is free in one piece

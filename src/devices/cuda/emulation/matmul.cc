@@ -4,9 +4,11 @@
 #include <vector>
 
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 
 #include "base/check.h"
 #include "base/status.h"
+#include "devices/cuda/runtime.h"
 
 namespace ingot::cuda {
 namespace {
@@ -14,6 +16,7 @@ namespace {
 template <class T>
 float ToFloat(T x) {
   if constexpr (std::is_same_v<T, float>) return x;
+  if constexpr (std::is_same_v<T, __half>) return __half2float(x);
   if constexpr (std::is_same_v<T, __nv_bfloat16>) return __bfloat162float(x);
 }
 
@@ -60,14 +63,21 @@ void Multiply(const MatmulCall& call) {
 
 class PlainMatmul final : public Matmul {
  public:
+  explicit PlainMatmul(DType half_type) : half_type_(half_type) {}
+
+  DType half_type() const override { return half_type_; }
   void Run(const MatmulCall& call, std::span<std::byte> workspace, cudaStream_t stream) override {
-    INGOT_CHECK(call.dtype == DType::kBF16 || call.dtype == DType::kF32);
+    INGOT_CHECK(call.dtype == half_type_ || call.dtype == DType::kF32);
     INGOT_CHECK(static_cast<int64_t>(workspace.size()) >= kWorkspaceBytes);
     (void)cuda_emulation::Enqueue(stream, [call] {
-      call.dtype == DType::kF32 ? Multiply<float>(call) : Multiply<__nv_bfloat16>(call);
+      if (call.dtype == DType::kF32) return Multiply<float>(call);
+      call.dtype == DType::kF16 ? Multiply<__half>(call) : Multiply<__nv_bfloat16>(call);
     });
   }
   Status TakeError() override { return {}; }
+
+ private:
+  const DType half_type_;
 };
 
 }  // namespace
@@ -75,7 +85,8 @@ class PlainMatmul final : public Matmul {
 const int64_t Matmul::kWorkspaceBytes = 256;
 
 Result<std::unique_ptr<Matmul>> Matmul::Open() {
-  return std::unique_ptr<Matmul>(std::make_unique<PlainMatmul>());
+  INGOT_ASSIGN_OR_RETURN(const DType half_type, ReadHalfType());
+  return std::unique_ptr<Matmul>(std::make_unique<PlainMatmul>(half_type));
 }
 
 }  // namespace ingot::cuda

@@ -200,6 +200,15 @@ cudaError_t cudaSetDevice(int) {
   gpu().NeedContext();
   return cudaSuccess;
 }
+cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+  INGOT_CHECK(attribute == cudaDevAttrComputeCapabilityMajor);
+  *value = gpu().options.compute_capability / 10;
+  return cudaSuccess;
+}
 cudaError_t cudaSetDeviceFlags(unsigned) { return cudaSuccess; }
 cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes) {
   const Lock lock(gpu().mutex);
