@@ -180,7 +180,8 @@ export class Lightbox {
 
 function peaks(plan, measured) {
   const sum = (key) => measured.phases.reduce((total, phase) => total + (phase[key] ?? 0), 0);
-  const kept = measured.kept_bytes > 0 ? `, ${bytes(measured.kept_bytes)} kept of earlier jobs beside it` : "";
+  const kept = (count) => count > 0 ? `, ${bytes(count)} kept of earlier jobs beside it` : "";
+  const vram = plan.peak_vram_bytes > 0 ? ` VRAM: ${bytes(measured.peak_vram_bytes)} measured, ${bytes(plan.peak_vram_bytes)} planned${kept(measured.kept_vram_bytes)}.` : "";
   const streamed = sum("streamed_bytes") > 0 ? ` ${bytes(sum("streamed_bytes"))} streamed, ${duration(sum("stalled_s"))} waited for.` : "";
-  return `Peak: ${bytes(measured.peak_ram_bytes)} measured, ${bytes(plan.peak_ram_bytes)} planned${kept}.${streamed}`;
+  return `Peak: ${bytes(measured.peak_ram_bytes)} measured, ${bytes(plan.peak_ram_bytes)} planned${kept(measured.kept_bytes)}.${vram}${streamed}`;
 }

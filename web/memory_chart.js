@@ -31,8 +31,8 @@ export class MemoryChart {
   #draw() {
     const samples = this.#samples, last = samples[samples.length - 1];
     const planned = this.plan?.peak_ram_bytes ?? 0, plannedVram = this.plan?.peak_vram_bytes ?? 0;
-    const wall = planned + last.kept_bytes;
-    const top = 1.12 * Math.max(wall, plannedVram, ...samples.map((sample) => Math.max(sample.ram_bytes, sample.vram_bytes)));
+    const wall = planned + last.kept_bytes, wallVram = plannedVram + last.kept_vram_bytes;
+    const top = 1.12 * Math.max(wall, wallVram, ...samples.map((sample) => Math.max(sample.ram_bytes, sample.vram_bytes)));
     const first = samples[0].elapsed_s, span = Math.max(1, last.elapsed_s - first);
     const x = (sample) => kWidth * (sample.elapsed_s - first) / span;
     const y = (count) => kHeight - kPad - (kHeight - 2 * kPad) * count / top;
@@ -42,10 +42,10 @@ export class MemoryChart {
       h("polygon", {points: `0,${kHeight} ${line("ram_bytes")} ${x(last).toFixed(1)},${kHeight}`, class: "ram-area"}),
       h("polyline", {points: line("ram_bytes"), class: "ram-line"}),
       plannedVram > 0 && h("polyline", {points: line("vram_bytes"), class: "vram-line"}),
-      level(wall, "ram"), level(plannedVram, "vram"));
-    const vram = plannedVram > 0 ? `, VRAM ${bytes(last.vram_bytes)} of ${bytes(plannedVram)}` : "";
-    const kept = last.kept_bytes > 0 ? ` and ${bytes(last.kept_bytes)} kept for other jobs` : "";
-    const text = `${bytes(last.ram_bytes)} of ${bytes(planned)} planned${kept}${vram}`;
+      level(wall, "ram"), level(wallVram, "vram"));
+    const kept = (count) => count > 0 ? ` and ${bytes(count)} kept for other jobs` : "";
+    const vram = plannedVram > 0 ? `, VRAM ${bytes(last.vram_bytes)} of ${bytes(plannedVram)}${kept(last.kept_vram_bytes)}` : "";
+    const text = `${bytes(last.ram_bytes)} of ${bytes(planned)} planned${kept(last.kept_bytes)}${vram}`;
     this.svg.setAttribute("aria-label", `Memory now ${text}`);
     fill(this.caption,
       h("span", {}, h("i", {class: "tier-resident"}), `RAM ${text}`),

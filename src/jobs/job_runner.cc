@@ -270,6 +270,7 @@ void JobRunner::HearMemory(const Json& message) {
             .vram_bytes = NumberOf(message, "vram_bytes").value_or(0),
             .server_rss_bytes = ReadResidentSet(::getpid()).num_bytes,
             .kept_bytes = NumberOf(message, "kept_bytes").value_or(0),
+            .kept_vram_bytes = NumberOf(message, "kept_vram_bytes").value_or(0),
             .streamed_bytes = NumberOf(message, "streamed_bytes").value_or(0),
             .stalled_s = message.value("stalled_s", 0.0)};
   Json event = {{"phase", run_->shown.phase}, {"elapsed_s", SecondsSince(run_->clock_started)}};

@@ -333,6 +333,7 @@ Json ToJson(const JobMemory& memory) {
           {"vram_bytes", memory.vram_bytes},
           {"server_rss_bytes", memory.server_rss_bytes},
           {"kept_bytes", memory.kept_bytes},
+          {"kept_vram_bytes", memory.kept_vram_bytes},
           {"streamed_bytes", memory.streamed_bytes},
           {"stalled_s", memory.stalled_s}};
 }

@@ -76,7 +76,8 @@ struct JobMemory {
   int64_t ram_bytes = 0;   // of the worker: its resident set, what it keeps for other jobs included
   int64_t vram_bytes = 0;  // of its device, if that has memory of its own
   int64_t server_rss_bytes = 0;
-  int64_t kept_bytes = 0;      // of ram_bytes, for other jobs: beside the plan, within the budget
+  // Of ram_bytes and of vram_bytes, for other jobs: beside the plan, within the budget.
+  int64_t kept_bytes = 0, kept_vram_bytes = 0;
   int64_t streamed_bytes = 0;  // of weights, so far
   double stalled_s = 0;        // it waited for them so far
 };

@@ -247,6 +247,7 @@ class Worker {
             {"ram_bytes", memory.ram_bytes},
             {"vram_bytes", memory.vram_bytes},
             {"kept_bytes", counters.kept_bytes.load()},
+            {"kept_vram_bytes", counters.kept_vram_bytes.load()},
             {"streamed_bytes", counters.streamed_bytes.load()},
             {"stalled_s", counters.stalled_s.load()},
             {"num_ops", counters.num_ops.load()}});

@@ -17,7 +17,7 @@
 //   answer    {number, answer} or {number, code, error}
 //   plan      {id, plan}                                of the run, before it reads a tensor
 //   progress  {id, phase, step, num_steps}
-//   memory    {id, ram_bytes, vram_bytes, streamed_bytes, stalled_s, num_ops}
+//   memory    {id, ram_bytes, vram_bytes, kept_bytes, kept_vram_bytes, streamed_bytes, stalled_s, num_ops}
 //                                                       after steps and twice a second
 //   preview   {id, step, png}                           base64
 //   done      {id, result}

@@ -74,6 +74,7 @@ Result<Record> FluxPipeline::Run(const RunContext& context) {
       const int64_t kept = make_room(*context.kept_on_device,
                                      room - plan_.fixed_vram_bytes - phase.vram_bytes, takes);
       record.kept_vram_bytes = std::max(record.kept_vram_bytes, kept);
+      if (context.counters != nullptr) context.counters->kept_vram_bytes = record.kept_vram_bytes;
     }
     if (context.progress) context.progress({.phase = phase.name});
     PhaseMeasure& measure = record.phases.emplace_back();

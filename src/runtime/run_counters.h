@@ -11,7 +11,8 @@ struct RunCounters {
   std::atomic<int64_t> num_ops = 0;         // whoever sees it rise knows that the job lives
   std::atomic<int64_t> streamed_bytes = 0;  // of weights, read from files
   std::atomic<double> stalled_s = 0;        // ops that waited for reads
-  std::atomic<int64_t> kept_bytes = 0;      // of other jobs, the most beside a phase of this one
+  // Of other jobs, the most beside a phase of this one: in RAM, and in a device's own memory.
+  std::atomic<int64_t> kept_bytes = 0, kept_vram_bytes = 0;
 };
 
 }  // namespace ingot

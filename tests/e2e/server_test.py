@@ -107,7 +107,7 @@ class ServerTest(ServedTest):
         self.assertGreater(streamed[-1], 0)
         for data in held:
             self.assertLessEqual(
-                {"job_id", "ram_bytes", "vram_bytes", "server_rss_bytes", "kept_bytes", "streamed_bytes",
+                {"job_id", "ram_bytes", "vram_bytes", "server_rss_bytes", "kept_bytes", "kept_vram_bytes", "streamed_bytes",
                  "stalled_s", "phase", "elapsed_s"}, set(data))
         measured = self.server.json("GET", path)["measured"]
         # A thread tells the kernel's counters of its last 64 pages of a kind late.

@@ -52,8 +52,11 @@ class KeptWeightsTest : public testing::Test {
  protected:
   KeptWeightsTest() {
     INGOT_CHECK(::mkdtemp(folder_.data()) != nullptr);
-    engine_ =
-        std::make_unique<Engine>(Must(Engine::Open({.num_threads = 2, .keep_weights = true})));
+    Open({});
+  }
+  void Open(const DeviceOptions& device) {
+    engine_ = std::make_unique<Engine>(
+        Must(Engine::Open({.num_threads = 2, .device = device, .keep_weights = true})));
   }
   ~KeptWeightsTest() override { fs::remove_all(folder_); }
 
@@ -123,6 +126,35 @@ TEST_F(KeptWeightsTest, ATightBudgetIsNotPassed) {
       EXPECT_LE(cold.peak_ram_bytes(), budget);
       EXPECT_LE(result.measured_peak_bytes, budget)
           << order.model << " kept " << engine_->kept_bytes();
+    }
+  }
+}
+
+TEST_F(KeptWeightsTest, OfADeviceWithMemoryOfItsOwnTheyStayThere) {
+  Open(SimOptions{.vram_bytes = 1 << 30});
+  const JobResult first = Run({}), second = Run({});
+  for (const char* phase : {"hoist", "sampling", "decode"}) {
+    EXPECT_GT(StreamedBytes(first, phase), 0) << phase;
+    EXPECT_EQ(StreamedBytes(second, phase), 0) << phase;
+  }
+  EXPECT_EQ(first.images[0].sha256, second.images[0].sha256);
+  EXPECT_EQ(Describe(first.record.plan), Describe(second.record.plan));
+  EXPECT_GT(engine_->ReadMemoryInUse().vram_bytes, 0);
+  engine_->Forget();
+  EXPECT_EQ(engine_->ReadMemoryInUse().vram_bytes, 0);
+}
+
+TEST_F(KeptWeightsTest, ATightDeviceIsNotPassed) {
+  const Order orders[] = {{}, {.model = "ingot-demo-Q4_0", .width = 256, .height = 192}, {}};
+  for (const int64_t vram_bytes : {28 << 20, 48 << 20, 64 << 20}) {
+    Open(SimOptions{.vram_bytes = vram_bytes});
+    for (const Order& order : orders) {
+      const Plan cold = Must(engine_->PlanJob(JobOf(order), {}));
+      const JobResult result = Run(order);
+      EXPECT_EQ(Describe(result.record.plan), Describe(cold));
+      EXPECT_LE(result.measured_peak_vram_bytes, vram_bytes);
+      EXPECT_LE(result.measured_peak_vram_bytes,
+                cold.peak_vram_bytes() + result.record.kept_vram_bytes);
     }
   }
 }

@@ -18,9 +18,10 @@ struct GpuOptions {
   ThreadOrder threads = ThreadOrder::kForward;
   int compute_capability = 90;  // 10 * major + minor
   int64_t memory_bytes = int64_t{4} << 30;
-  int64_t others_bytes = 0;           // that other programs hold
-  int64_t largest_piece = INT64_MAX;  // that is free in one piece
-  int64_t context_bytes = 0;          // that the driver takes for the program with its first work
+  int64_t others_bytes = 0;  // that other programs hold
+  int64_t refuse_allocation =
+      0;                      // the nth of device memory, as if free memory were in pieces; 0: none
+  int64_t context_bytes = 0;  // that the driver takes for the program with its first work
   bool has_driver = true;
   bool can_pin = true;  // else cudaHostAlloc fails
   int64_t fail_at_launch =

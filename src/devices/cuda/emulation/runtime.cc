@@ -35,6 +35,7 @@ class Gpu {
   std::recursive_mutex mutex;
   GpuOptions options;
   GpuCounters counters;
+  int64_t num_device_allocations = 0;
   std::map<const std::byte*, size_t> device, pinned;  // live blocks
   cudaError_t error = cudaSuccess;                    // sticky
   bool has_context = false;
@@ -108,6 +109,7 @@ void ResetGpu(const GpuOptions& options) {
   g.options = options;
   g.has_context = false;
   g.counters = {};
+  g.num_device_allocations = 0;
   g.error = g.last_error = cudaSuccess;
 }
 
@@ -223,8 +225,10 @@ cudaError_t cudaMalloc(void** memory, size_t num_bytes) {
   auto& g = gpu();
   g.NeedContext();
   if (g.error != cudaSuccess) return g.error;
-  const int64_t largest = std::min(g.free_bytes(), g.options.largest_piece);
-  if (static_cast<int64_t>(num_bytes) > largest) return cudaErrorMemoryAllocation;
+  const bool is_refused = ++g.num_device_allocations == g.options.refuse_allocation;
+  if (is_refused || static_cast<int64_t>(num_bytes) > g.free_bytes()) {
+    return cudaErrorMemoryAllocation;
+  }
   const cudaError_t error = g.Allocate(g.device, memory, num_bytes);
   g.Take(static_cast<int64_t>(g.device[static_cast<std::byte*>(*memory)]));
   return error;
