@@ -451,8 +451,8 @@ void Pack(const ConstTensorView& x, std::byte* packed, cudaStream_t stream) {
   Launch(
       {dim3(static_cast<unsigned>(RoundUp(shape[1], kPackedRows)), static_cast<unsigned>(shape[0])),
        dim3(128)},
-      stream, PackKernel<Product>, reinterpret_cast<const float*>(x.data), stride, is_aligned,
-      static_cast<int>(shape[1]), static_cast<int>(shape[2]), static_cast<int>(shape[3]),
+      stream, PackKernel<Product>, FloatsOf(x), stride, is_aligned, static_cast<int>(shape[1]),
+      static_cast<int>(shape[2]), static_cast<int>(shape[3]),
       static_cast<int>(RoundUp(shape[3], kTile)), packed);
 }
 
@@ -474,14 +474,14 @@ void Attend(const op::Attention& op, const OpCall& call, const Context& context)
       .columns = static_cast<int>(RoundUp(queries[3], kTile)),
       .query_rows = static_cast<int>(RoundUp(queries[1], kPackedRows)),
       .key_rows = static_cast<int>(RoundUp(keys[1], kPackedRows)),
-      .bias = has_bias ? reinterpret_cast<const float*>(call.inputs[3].data) : nullptr,
+      .bias = has_bias ? FloatsOf(call.inputs[3]) : nullptr,
       .bias_pictures = has_bias ? static_cast<int>(call.inputs[3].shape[0]) : 1,
       .num_queries = static_cast<int>(queries[1]),
       .num_keys = static_cast<int>(keys[1]),
       .head_dim = static_cast<int>(queries[3]),
       .is_causal = op.causal,
       .scale = op.scale,
-      .out = reinterpret_cast<float*>(call.output.data),
+      .out = FloatsOf(call.output),
       .out_stride = call.output.RowStride(queries[2] * queries[3])};
   Launch({dim3(static_cast<unsigned>(operands.query_rows / kQueries),
                static_cast<unsigned>(queries[2]), static_cast<unsigned>(queries[0])),
