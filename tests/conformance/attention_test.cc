@@ -6,10 +6,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <random>
 
+#include "attention_cases.h"
 #include "devices/device.h"
-#include "harness.h"
 
 namespace ingot::conformance {
 namespace {
@@ -25,25 +24,9 @@ double ToleranceOf(op::Compute compute) {
 constexpr op::Compute kAllComputes[] = {op::Compute::kF32, op::Compute::kI16, op::Compute::kI8};
 constexpr op::Compute kIntegers[] = {op::Compute::kI16, op::Compute::kI8};
 
-struct Size {
-  int64_t pictures, heads, queries, keys, head_dim;
-};
-
-Case MakeCase(const Size& size, const op::Attention& op, int64_t bias_pictures = 0) {
-  const Shape keys = {size.pictures, size.keys, size.heads, size.head_dim};
-  Case test{.name = fmt::format("q [{}, {}, {}, {}], {} keys", size.pictures, size.heads,
-                                size.queries, size.head_dim, size.keys),
-            .op = op,
-            .inputs = {RandomOperand(DType::kF32,
-                                     {size.pictures, size.queries, size.heads, size.head_dim}, 1),
-                       RandomOperand(DType::kF32, keys, 2), RandomOperand(DType::kF32, keys, 3)},
-            .tolerance = ToleranceOf(op.compute),
-            .row_elements = std::vector<int64_t>(4, size.heads * size.head_dim)};
-  if (bias_pictures > 0) {
-    test.inputs.push_back(
-        RandomOperand(DType::kF32, {bias_pictures, size.heads, size.queries, size.keys}, 4));
-    test.row_elements.push_back(size.heads * size.head_dim);
-  }
+Case MakeCase(const AttentionSize& size, const op::Attention& op, int64_t bias_pictures = 0) {
+  Case test = MakeAttentionCase(size, op, bias_pictures);
+  test.tolerance = ToleranceOf(op.compute);
   return test;
 }
 
@@ -111,36 +94,13 @@ TEST(AttentionConformance, HoldsForLargeScores) {
   ExpectConforms(test);
 }
 
-// q, k, v normal, with scores of standard deviation `deviation`.
-Case NormalCase(const Size& size, double deviation, op::Compute compute) {
-  const float scale = 1.0f / std::sqrt(static_cast<float>(size.head_dim));
-  Case test = MakeCase(size, {.scale = scale, .compute = compute});
-  for (size_t i = 0; i < 3; ++i) {
-    std::mt19937 random(static_cast<uint32_t>(i));
-    std::normal_distribution<float> normal(0.0f,
-                                           i < 2 ? static_cast<float>(std::sqrt(deviation)) : 1.0f);
-    float* values = reinterpret_cast<float*>(test.inputs[i].bytes.data());
-    for (int64_t j = 0; j < test.inputs[i].shape.num_elements(); ++j) values[j] = normal(random);
-  }
-  return test;
-}
-
-double RelativeRms(const std::vector<float>& found, const std::vector<float>& expected) {
-  double error = 0.0, square = 0.0;
-  for (size_t i = 0; i < found.size(); ++i) {
-    error += std::pow(static_cast<double>(found[i]) - expected[i], 2);
-    square += std::pow(static_cast<double>(expected[i]), 2);
-  }
-  return std::sqrt(error / square);
-}
-
 // Rounding q, k, v and P to bf16 costs 3.2e-3 at a deviation of 1 and 5.1e-3 at 2.5.
 TEST(AttentionConformance, IntegersAreAsGoodAsTheirNames) {
   for (double deviation : {1.0, 2.5}) {
     for (int64_t head_dim : {64, 128, 512}) {
       for (op::Compute compute : kIntegers) {
-        const Case test =
-            NormalCase({1, head_dim == 512 ? 1 : 2, 96, 1280, head_dim}, deviation, compute);
+        const Case test = NormalAttentionCase({1, head_dim == 512 ? 1 : 2, 96, 1280, head_dim},
+                                              deviation, compute);
         const double error = RelativeRms(RunFast(test), RunReference(test));
         EXPECT_GT(error, 1e-5);  // not by way of kF32
         EXPECT_LE(error, ToleranceOf(compute)) << "Dh " << head_dim << ", deviation " << deviation;
@@ -152,32 +112,23 @@ TEST(AttentionConformance, IntegersAreAsGoodAsTheirNames) {
   }
 }
 
-std::vector<float> Part(const std::vector<float>& values, size_t begin, size_t count) {
-  return {values.begin() + static_cast<std::ptrdiff_t>(begin),
-          values.begin() + static_cast<std::ptrdiff_t>(begin + count)};
-}
-
 TEST(AttentionConformance, QueriesCutAtTheGridHaveTheSameBits) {
-  constexpr int64_t kQueries = 600, kRow = 2 * 64;
+  constexpr int64_t kQueries = 600;
   for (op::Compute compute : kAllComputes) {
-    const Case whole = NormalCase({1, 2, kQueries, 300, 64}, 1.0, compute);
-    const std::vector<float> expected = RunFast(whole);
+    const Case whole = NormalAttentionCase({1, 2, kQueries, 300, 64}, 1.0, compute);
+    std::vector<float> parts;
     for (int64_t begin = 0; begin < kQueries; begin += kRowGrid) {
-      const int64_t count = std::min(kRowGrid, kQueries - begin);
-      Case part = whole;
-      part.inputs[0].shape = {1, count, 2, 64};
-      const std::byte* rows =
-          whole.inputs[0].bytes.data() + begin * kRow * static_cast<int64_t>(sizeof(float));
-      part.inputs[0].bytes.assign(rows, rows + count * kRow * static_cast<int64_t>(sizeof(float)));
-      EXPECT_EQ(RunFast(part), Part(expected, static_cast<size_t>(begin * kRow),
-                                    static_cast<size_t>(count * kRow)));
+      const std::vector<float> part =
+          RunFast(QueriesOf(whole, begin, std::min(kRowGrid, kQueries - begin)));
+      parts.insert(parts.end(), part.begin(), part.end());
     }
+    EXPECT_EQ(parts, RunFast(whole));
   }
 }
 
 // What one NaN or infinity at element `at` of operand `input_idx` turns to NaN, by element.
 std::vector<bool> NansFrom(Case test, size_t input_idx, size_t at, float value) {
-  reinterpret_cast<float*>(test.inputs[input_idx].bytes.data())[at] = value;
+  Values(test.inputs[input_idx])[at] = value;
   std::vector<bool> nans;
   for (float x : RunFast(test)) nans.push_back(std::isnan(x));
   return nans;
@@ -188,7 +139,7 @@ TEST(AttentionConformance, IntegersTurnNanAndInfinityToNan) {
   constexpr size_t kToken = 280, kHead = 1, kChannel = 17;
   constexpr size_t kAt = (kToken * kHeads + kHead) * kDim + kChannel;
   for (op::Compute compute : kIntegers) {
-    const Case test = NormalCase({1, kHeads, kTokens, kTokens, kDim}, 1.0, compute);
+    const Case test = NormalAttentionCase({1, kHeads, kTokens, kTokens, kDim}, 1.0, compute);
     for (float value :
          {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
           -std::numeric_limits<float>::infinity()}) {
@@ -207,7 +158,8 @@ TEST(AttentionConformance, IntegersTurnNanAndInfinityToNan) {
 TEST(AttentionConformance, IntegersHoldForZeros) {
   for (op::Compute compute : kIntegers) {
     for (size_t input_idx : {0, 1, 2}) {
-      Case test = NormalCase({1, 1, 50, 70, 32}, 1.0, compute);
+      Case test = NormalAttentionCase({1, 1, 50, 70, 32}, 1.0, compute);
+      test.tolerance = ToleranceOf(compute);
       std::fill(test.inputs[input_idx].bytes.begin(), test.inputs[input_idx].bytes.end(),
                 std::byte{0});
       ExpectConforms(test);
@@ -219,7 +171,7 @@ TEST(AttentionConformance, IntegersHoldForZeros) {
 TEST(AttentionConformance, IntegersHideKeysBehindAnInfiniteBias) {
   for (op::Compute compute : kIntegers) {
     Case test = MakeCase({1, 1, 50, 600, 32}, {.scale = 0.2f, .compute = compute}, 1);
-    float* bias = reinterpret_cast<float*>(test.inputs[3].bytes.data());
+    float* bias = Values(test.inputs[3]);
     for (size_t i = 0; i < 50; ++i) {
       for (size_t j = i; j < 600; ++j) {
         if (j < 310 || j > 312) bias[i * 600 + j] = -std::numeric_limits<float>::infinity();

@@ -8,10 +8,6 @@
 namespace ingot::conformance {
 namespace {
 
-Operand Floats(const Shape& shape, uint32_t seed) {
-  return RandomOperand(DType::kF32, shape, seed);
-}
-
 // One rounding, as in the reference.
 TEST(CudaBinary, HoldsForEveryBroadcast) {
   const Shape full = {2, 3, 37};

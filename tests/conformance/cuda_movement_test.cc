@@ -1,36 +1,18 @@
 // Ops that move elements, of the CUDA device against their reference: the same numbers.
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
-#include <numeric>
 
 #include "cuda_harness.h"
+#include "movement_cases.h"
 
 namespace ingot::conformance {
 namespace {
 
-Operand Floats(const Shape& shape, uint32_t seed) {
-  return RandomOperand(DType::kF32, shape, seed);
-}
-
-Operand Ids(const Shape& shape, const std::vector<int32_t>& values) {
-  Operand ids{.dtype = DType::kI32, .shape = shape};
-  ids.bytes.resize(values.size() * sizeof(int32_t));
-  std::memcpy(ids.bytes.data(), values.data(), ids.bytes.size());
-  return ids;
-}
-
 TEST(CudaPermute, HoldsForEveryOrder) {
-  for (const Shape& shape : {Shape({2, 3, 5, 7}), Shape({1, 4, 3, 8}), Shape({5, 1, 3, 1})}) {
-    op::Permute permute;
-    std::iota(permute.axes.begin(), permute.axes.end(), 0);
-    do {
-      ExpectCudaConforms(
-          {shape.ToString() + op::DescribeAttributes(permute), permute, {Floats(shape, 1)}});
-    } while (std::next_permutation(permute.axes.begin(), permute.axes.begin() + 4));
+  for (const Shape& x : {Shape({2, 3, 5, 7}), Shape({1, 4, 3, 8}), Shape({5, 1, 3, 1})}) {
+    for (const Case& test : PermuteCases(x)) ExpectCudaConforms(test);
   }
 }
 
@@ -47,25 +29,15 @@ TEST(CudaPermute, HoldsAcrossBlocksAndTiles) {
 }
 
 TEST(CudaSlice, HoldsForEveryAxis) {
-  for (int axis = 0; axis < 3; ++axis) {
-    ExpectCudaConforms(
-        {"small", op::Slice{.axis = axis, .begin = 1, .end = 3}, {Floats({3, 4, 5}, 1)}});
-    ExpectCudaConforms(
-        {"large", op::Slice{.axis = axis, .begin = 4, .end = 12}, {Floats({13, 14, 16}, 1)}});
-  }
+  for (const Case& test : SliceCases({3, 4, 5}, 1, 3)) ExpectCudaConforms(test);
+  for (const Case& test : SliceCases({13, 14, 16}, 4, 12)) ExpectCudaConforms(test);
   ExpectCudaConforms(
       {"columns", op::Slice{.axis = 1, .begin = 64, .end = 1364}, {Floats({3, 1400}, 1)}});
 }
 
 TEST(CudaConcat, HoldsForEveryAxis) {
-  for (const Shape& shape : {Shape({5, 6, 7}), Shape({3, 4, 16})}) {
-    for (int axis = 0; axis < 3; ++axis) {
-      Shape one = shape;
-      one[axis] = 1;
-      ExpectCudaConforms({"concat",
-                          op::Concat{.axis = axis},
-                          {Floats(shape, 1), Floats(one, 2), Floats(shape, 3)}});
-    }
+  for (const Shape& x : {Shape({5, 6, 7}), Shape({3, 4, 16})}) {
+    for (const Case& test : ConcatCases(x)) ExpectCudaConforms(test);
   }
   ExpectCudaConforms(
       {"columns", op::Concat{.axis = 1}, {Floats({2, 64}, 1), Floats({2, 1100}, 2)}});
@@ -78,10 +50,8 @@ TEST(CudaUpsample, Holds) {
 }
 
 TEST(CudaEmbedding, HoldsForPlainAndQuantizedTables) {
-  const Operand ids = Ids({2, 3}, {0, 9, 3, 3, 1, 7});
   for (DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ5_K}) {
-    ExpectCudaConforms(
-        {std::string(Name(dtype)), op::Embedding{}, {ids, RandomOperand(dtype, {10, 512}, 1)}});
+    ExpectCudaConforms(EmbeddingCase(dtype));
   }
 }
 

@@ -1,8 +1,6 @@
 // Tables of positions and turns by them, of the CUDA device against their reference.
 #include <gtest/gtest.h>
 
-#include <cstring>
-
 #include "cuda_harness.h"
 
 namespace ingot::conformance {
@@ -11,17 +9,7 @@ namespace {
 // Heads with half a quad, with idle lanes, with one quad a lane, and wider than a warp takes.
 const Shape kShapes[] = {{1, 5, 3, 6}, {2, 7, 3, 16}, {2, 9, 2, 128}, {1, 2, 2, 1028}};
 
-Operand Floats(const Shape& shape, uint32_t seed) {
-  return RandomOperand(DType::kF32, shape, seed);
-}
 Operand TableFor(const Shape& x) { return Floats({x[0], x[1], x[3] / 2, 2}, 2); }
-
-Operand FloatsOf(const Shape& shape, const std::vector<float>& values) {
-  Operand operand{.shape = shape};
-  operand.bytes.resize(values.size() * sizeof(float));
-  std::memcpy(operand.bytes.data(), values.data(), operand.bytes.size());
-  return operand;
-}
 
 TEST(CudaRope, Holds) {
   for (const Shape& x : kShapes) {

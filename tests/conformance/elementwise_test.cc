@@ -8,10 +8,6 @@
 namespace ingot::conformance {
 namespace {
 
-Operand Floats(const Shape& shape, uint32_t seed) {
-  return RandomOperand(DType::kF32, shape, seed);
-}
-
 // One rounding, as in the reference: the same numbers.
 TEST(BinaryConformance, HoldsForEveryBroadcast) {
   const Shape full = {2, 3, 5, 37};

@@ -54,6 +54,10 @@ void FillRandomBlocks(Operand& operand, std::mt19937& random) {
   }
 }
 
+Operand OperandOf(DType dtype, const Shape& shape, std::span<const std::byte> bytes) {
+  return {.dtype = dtype, .shape = shape, .bytes = {bytes.begin(), bytes.end()}};
+}
+
 std::unique_ptr<Device> OpenDevice(const CpuOptions& options) {
   auto device = OpenCpuDevice(options);
   return device.ok() ? std::move(*device) : nullptr;
@@ -185,6 +189,15 @@ double RelativeError(const std::vector<float>& a, const std::vector<float>& b) {
   return largest == 0.0 ? error : error / largest;
 }
 
+double RelativeRms(const std::vector<float>& a, const std::vector<float>& b) {
+  double error = 0.0, square = 0.0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    error += std::pow(static_cast<double>(a[i]) - b[i], 2);
+    square += std::pow(static_cast<double>(b[i]), 2);
+  }
+  return std::sqrt(error / square);
+}
+
 Operand RandomOperand(DType dtype, const Shape& shape, uint32_t seed) {
   std::mt19937 random(seed);
   Operand operand;
@@ -198,6 +211,14 @@ Operand RandomOperand(DType dtype, const Shape& shape, uint32_t seed) {
     FillRandomBlocks(operand, random);
   }
   return operand;
+}
+
+Operand FloatsOf(const Shape& shape, const std::vector<float>& values) {
+  return OperandOf(DType::kF32, shape, std::as_bytes(std::span(values)));
+}
+
+Operand Ids(const Shape& shape, const std::vector<int32_t>& values) {
+  return OperandOf(DType::kI32, shape, std::as_bytes(std::span(values)));
 }
 
 std::vector<float> RunFast(const Case& test) {

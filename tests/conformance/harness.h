@@ -23,6 +23,16 @@ struct Operand {
 // The same for the same seed. F32: uniform in [-1, 1); types with QuantizeRow: those values
 // quantized; other types: random blocks whose values are finite and of that order.
 Operand RandomOperand(DType dtype, const Shape& shape, uint32_t seed);
+inline Operand Floats(const Shape& shape, uint32_t seed) {
+  return RandomOperand(DType::kF32, shape, seed);
+}
+
+// These values, in F32 and in I32.
+Operand FloatsOf(const Shape& shape, const std::vector<float>& values);
+Operand Ids(const Shape& shape, const std::vector<int32_t>& values);
+
+// The elements of an operand in F32.
+inline float* Values(Operand& operand) { return reinterpret_cast<float*>(operand.bytes.data()); }
 
 struct Case {
   std::string name;
@@ -42,6 +52,8 @@ std::vector<float> RunReference(const Case& test);
 
 // Largest |a - b| over the largest |b|; infinite where one of them is NaN.
 double RelativeError(const std::vector<float>& a, const std::vector<float>& b);
+// Root mean square of a - b over that of b.
+double RelativeRms(const std::vector<float>& a, const std::vector<float>& b);
 
 // Facts: the fast kernels are within the tolerance of the reference kernels; every thread count in
 // {1, 2, 5} and every x86 level of this machine gives the same bits; all of the output is written,

@@ -25,8 +25,6 @@ Case MakeCase(int64_t rows, int64_t features, int64_t k, DType dtype) {
   return test;
 }
 
-float* Values(Operand& operand) { return reinterpret_cast<float*>(operand.bytes.data()); }
-
 TEST(LinearInt16Conformance, HoldsForEveryWeightType) {
   for (int i = 0; i < kNumDTypes; ++i) {
     const DType dtype = static_cast<DType>(i);

@@ -25,8 +25,6 @@ Case MakeCase(const LinearSize& size, DType dtype) {
   return test;
 }
 
-float* Values(Operand& operand) { return reinterpret_cast<float*>(operand.bytes.data()); }
-
 std::vector<float> Concatenate(const std::vector<std::vector<float>>& parts) {
   std::vector<float> all;
   for (const std::vector<float>& part : parts) all.insert(all.end(), part.begin(), part.end());
@@ -48,18 +46,11 @@ void MakeNormal(Case& test, int num_outliers) {
 
 // Root of the sum of squared errors over that of the reference without bias.
 double RootMeanSquareError(Case test) {
-  std::vector<float> exact;
   std::get<op::Linear>(test.op).has_bias = false;
   test.inputs.pop_back();
   const std::vector<float> found = RunFast(test);
   std::get<op::Linear>(test.op).compute = op::Compute::kF32;
-  exact = RunFast(test);
-  double error = 0.0, sum = 0.0;
-  for (size_t i = 0; i < found.size(); ++i) {
-    error += std::pow(static_cast<double>(found[i]) - exact[i], 2);
-    sum += std::pow(static_cast<double>(exact[i]), 2);
-  }
-  return std::sqrt(error / sum);
+  return RelativeRms(found, RunFast(test));
 }
 
 TEST(LinearInt8Conformance, HoldsForEveryWeightType) {

@@ -34,6 +34,5 @@ void Run(const op::Attention& op, const OpCall& call, ThreadPool& pool);
 int64_t WorkspaceBytes(const op::Attention& op, const OpSignature& signature, size_t num_threads);
 
 inline bool AcceptsRuns(const op::Attention&, int input_idx) { return input_idx < 3; }
-inline int AliasOf(const op::Attention&) { return -1; }
 
 }  // namespace ingot::cpu

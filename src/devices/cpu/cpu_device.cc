@@ -1,7 +1,6 @@
 #include "devices/cpu/cpu_device.h"
 
 #include <algorithm>
-#include <concepts>
 #include <type_traits>
 
 #include "base/thread_pool.h"
@@ -17,6 +16,12 @@
 #include "devices/cpu/norm.h"
 #include "devices/cpu/position.h"
 #include "devices/cpu/reference/reference.h"
+#include "devices/op_defaults.h"
+
+namespace ingot::cpu {
+using op_defaults::AcceptsRuns, op_defaults::AcceptsStrips, op_defaults::AliasOf,
+    op_defaults::WorkspaceBytes;
+}
 
 namespace ingot {
 namespace {
@@ -25,8 +30,8 @@ template <typename T>
 inline constexpr bool kIsView =
     std::is_same_v<T, op::Input> || std::is_same_v<T, op::Weight> || std::is_same_v<T, op::Reshape>;
 
-// An op has a fast kernel when an included header declares cpu::Run for it, and a workspace when it
-// declares cpu::WorkspaceBytes; all other ops run by the reference.
+// An op has a fast kernel when an included header declares cpu::Run for it; all others run by the
+// reference, which takes runs everywhere, no strips, and writes over no operand.
 template <typename T>
 concept HasFastKernel = requires(const T& op, const OpCall& call, ThreadPool& pool) {
   cpu::Run(op, call, pool);
@@ -36,25 +41,6 @@ template <typename T>
 concept HasStoppableKernel = requires(const T& op, const OpCall& call, ThreadPool& pool,
                                       std::stop_token stop) {
   cpu::Run(op, call, pool, stop);
-};
-template <typename T>
-concept HasWorkspace = requires(const T& op, const OpSignature& signature) {
-  cpu::WorkspaceBytes(op, signature, 1);
-};
-// A kernel takes views in runs where it declares cpu::AcceptsRuns, strips where it declares
-// cpu::AcceptsStrips, and writes over an operand where it declares cpu::AliasOf; the reference
-// takes runs everywhere, no strips, and writes over none.
-template <typename T>
-concept HasRuns = requires(const T& op) {
-  { cpu::AcceptsRuns(op, 0) } -> std::same_as<bool>;
-};
-template <typename T>
-concept HasStrips = requires(const T& op) {
-  { cpu::AcceptsStrips(op) } -> std::same_as<bool>;
-};
-template <typename T>
-concept HasAlias = requires(const T& op) {
-  { cpu::AliasOf(op) } -> std::same_as<int>;
 };
 
 // The matrices that stay in the file's type: a Linear's, a Conv2d's, an Embedding's table.
@@ -148,45 +134,24 @@ Status CpuDevice::Supports(const OpSignature& signature) const {
 
 int64_t CpuDevice::WorkspaceBytes(const OpSignature& signature) const {
   if (kernels_ == CpuKernels::kReference) return 0;
-  return std::visit(
-      [&]<typename T>(const T& op) -> int64_t {
-        if constexpr (HasWorkspace<T>) {
-          return cpu::WorkspaceBytes(op, signature, pool_.num_threads());
-        } else {
-          return 0;
-        }
-      },
-      *signature.op);
+  const size_t num_threads = pool_.num_threads();
+  return std::visit([&](const auto& op) { return cpu::WorkspaceBytes(op, signature, num_threads); },
+                    *signature.op);
 }
 
 bool CpuDevice::AcceptsRuns(const op::Op& op, int input_idx) const {
   if (kernels_ == CpuKernels::kReference) return true;
-  return std::visit(
-      [&]<typename T>(const T& o) {
-        if constexpr (HasRuns<T>) return cpu::AcceptsRuns(o, input_idx);
-        return false;
-      },
-      op);
+  return std::visit([&](const auto& o) { return cpu::AcceptsRuns(o, input_idx); }, op);
 }
 
 int CpuDevice::AliasOf(const op::Op& op) const {
   if (kernels_ == CpuKernels::kReference) return -1;
-  return std::visit(
-      []<typename T>(const T& o) {
-        if constexpr (HasAlias<T>) return cpu::AliasOf(o);
-        return -1;
-      },
-      op);
+  return std::visit([](const auto& o) { return cpu::AliasOf(o); }, op);
 }
 
 bool CpuDevice::AcceptsStrips(const op::Op& op) const {
   if (kernels_ == CpuKernels::kReference) return false;
-  return std::visit(
-      []<typename T>(const T& o) {
-        if constexpr (HasStrips<T>) return cpu::AcceptsStrips(o);
-        return false;
-      },
-      op);
+  return std::visit([](const auto& o) { return cpu::AcceptsStrips(o); }, op);
 }
 
 Status CpuDevice::Run(const OpCall& call, std::stop_token stop) {

@@ -24,7 +24,6 @@ int64_t WorkspaceBytes(const op::GroupNorm& op, const OpSignature& signature, si
 // Pictures whose pixels are further apart than their channels.
 inline bool AcceptsRuns(const op::GroupNormStats&, int input_idx) { return input_idx == 0; }
 inline bool AcceptsStrips(const op::GroupNormStats&) { return true; }
-inline int AliasOf(const op::GroupNormStats&) { return -1; }
 inline bool AcceptsRuns(const op::GroupNorm&, int input_idx) { return input_idx <= 0; }
 inline int AliasOf(const op::GroupNorm&) { return 0; }
 

@@ -20,7 +20,6 @@ void Run(const op::Linear& op, const OpCall& call, ThreadPool& pool, std::stop_t
 
 // Runs are rows: of all operands but weight and bias.
 bool AcceptsRuns(const op::Linear& op, int input_idx);
-inline bool AcceptsStrips(const op::Linear&) { return false; }
 // The residual.
 int AliasOf(const op::Linear& op);
 

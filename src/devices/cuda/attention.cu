@@ -2,166 +2,15 @@
 
 #include <cmath>
 
-#include <mma.h>
-
+#include "devices/cuda/attention_pack.h"
+#include "devices/cuda/attention_tiles.h"
 #include "devices/cuda/kernel.h"
-
-// Registers have no index: loops over them must be gone.
-#ifdef __CUDACC__
-#define INGOT_UNROLL _Pragma("unroll")
-#else
-#define INGOT_UNROLL
-#endif
 
 namespace ingot::cuda {
 namespace {
 
-namespace wmma = nvcuda::wmma;
-
-constexpr int kTile = 16;
-constexpr int kTileElements = kTile * kTile / kWarp;  // of sums, in each lane
-constexpr int kQueries = 64;                          // of a block
-constexpr int kPackedRows = 64;  // packed operands have a multiple of so many rows
+constexpr int kQueries = 64;  // of a block
 constexpr int kMaxHeadDim = 512;
-
-// What memory gives and takes at once.
-template <class T>
-using Piece = Vector<T, 16 / sizeof(T)>;
-
-// --- Products of tiles of 16 x 16 by a warp ----------------------------------------
-
-struct TensorCores {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
-  using Element = __half;
-#else
-  using Element = __nv_bfloat16;
-#endif
-  using Sums = wmma::fragment<wmma::accumulator, kTile, kTile, kTile, float>;
-  static_assert(Sums::num_elements == kTileElements);
-  using Left = wmma::fragment<wmma::matrix_a, kTile, kTile, kTile, Element, wmma::row_major>;
-
-  static __device__ Left LoadLeft(const Element* a, int stride) {
-    Left left;
-    wmma::load_matrix_sync(left, a, stride);
-    return left;
-  }
-  // sums += left * b
-  template <class Layout>
-  static __device__ void MultiplyAdd(Sums& sums, const Left& left, const Element* b, int stride) {
-    wmma::fragment<wmma::matrix_b, kTile, kTile, kTile, Element, Layout> right;
-    wmma::load_matrix_sync(right, b, stride);
-    wmma::mma_sync(sums, left, right, sums);
-  }
-  static __device__ void Store(const Sums& sums, float* to, int stride) {
-    wmma::store_matrix_sync(to, sums, stride, wmma::mem_row_major);
-  }
-  // In which row of the tile each element of this lane is: what a lane holds is the hardware's to
-  // say, so a tile of the rows' numbers is loaded, by way of `scratch`.
-  static __device__ void FindRows(float* scratch, int stride, int (&rows)[kTileElements]) {
-    for (int i = threadIdx.x % kWarp; i < kTile * kTile; i += kWarp) {
-      scratch[i / kTile * stride + i % kTile] = static_cast<float>(i / kTile);
-    }
-    __syncwarp();
-    Sums numbers;
-    wmma::load_matrix_sync(numbers, scratch, stride, wmma::mem_row_major);
-    INGOT_UNROLL
-    for (int e = 0; e < kTileElements; ++e) rows[e] = static_cast<int>(numbers.x[e]);
-  }
-};
-
-// Each element is one chain of fused multiply-adds. A lane holds two rows of four elements.
-struct PlainF32 {
-  using Element = float;
-  struct Sums {
-    float x[kTileElements];
-  };
-  struct Left {
-    const float* rows[2];
-  };
-
-  static __device__ int Row() { return static_cast<int>(threadIdx.x) % kWarp / 4 * 2; }
-  static __device__ int Column() { return static_cast<int>(threadIdx.x) % 4 * 4; }
-
-  static __device__ Left LoadLeft(const float* a, int stride) {
-    return {a + Row() * stride, a + (Row() + 1) * stride};
-  }
-  template <class Layout>
-  static __device__ void MultiplyAdd(Sums& sums, const Left& left, const float* b, int stride) {
-    constexpr bool kIsRowMajor = std::is_same_v<Layout, wmma::row_major>;
-    INGOT_UNROLL
-    for (int k = 0; k < kTile; k += 4) {
-      Piece<float> right[4];  // kIsRowMajor: rows of b, from Column() on; else columns of it
-      INGOT_UNROLL
-      for (int i = 0; i < 4; ++i) {
-        right[i] = Piece<float>::At(kIsRowMajor ? b + (k + i) * stride + Column()
-                                                : b + (Column() + i) * stride + k);
-      }
-      INGOT_UNROLL
-      for (int row = 0; row < 2; ++row) {
-        const Piece<float> factors = Piece<float>::At(left.rows[row] + k);
-        INGOT_UNROLL
-        for (int column = 0; column < 4; ++column) {
-          float& sum = sums.x[row * 4 + column];
-          INGOT_UNROLL
-          for (int i = 0; i < 4; ++i) {
-            const float value = kIsRowMajor ? right[i].values[column] : right[column].values[i];
-            sum = __fmaf_rn(factors.values[i], value, sum);
-          }
-        }
-      }
-    }
-  }
-  static __device__ void Store(const Sums& sums, float* to, int stride) {
-    INGOT_UNROLL
-    for (int e = 0; e < kTileElements; ++e) {
-      to[(Row() + e / 4) * stride + Column() + e % 4] = sums.x[e];
-    }
-  }
-  static __device__ void FindRows(float*, int, int (&rows)[kTileElements]) {
-    INGOT_UNROLL
-    for (int e = 0; e < kTileElements; ++e) rows[e] = Row() + e / 4;
-  }
-};
-
-// --- Operands in the order of the kernel -------------------------------------------
-
-// x [B, L, H, Dh] -> packed [B, H, rows, columns] in the elements of the products, with zeros
-// behind L and Dh. A block a row: grid (rows, pictures).
-template <class Product>
-__global__ void PackKernel(const float* x, int64_t stride, bool is_aligned, int num_rows,
-                           int num_heads, int head_dim, int columns, std::byte* packed) {
-  using Element = typename Product::Element;
-  using Out = Piece<Element>;
-  auto* out = reinterpret_cast<Element*>(packed);
-  const int row = static_cast<int>(blockIdx.x), picture = static_cast<int>(blockIdx.y);
-  const int row_pieces = columns / Out::kSize;
-  for (int i = static_cast<int>(threadIdx.x); i < num_heads * row_pieces; i += blockDim.x) {
-    const int head = i / row_pieces, column = i % row_pieces * Out::kSize;
-    const float* from =
-        x + (int64_t{picture} * num_rows + row) * stride + int64_t{head} * head_dim + column;
-    float values[Out::kSize] = {};
-    if (row < num_rows && is_aligned && column + Out::kSize <= head_dim) {
-      INGOT_UNROLL
-      for (int j = 0; j < Out::kSize; j += 4) {
-        const Piece<float> four = Piece<float>::At(from + j);
-        INGOT_UNROLL
-        for (int k = 0; k < 4; ++k) values[j + k] = four.values[k];
-      }
-    } else if (row < num_rows) {
-      INGOT_UNROLL
-      for (int j = 0; j < Out::kSize; ++j) {
-        if (column + j < head_dim) values[j] = from[j];
-      }
-    }
-    Out piece;
-    INGOT_UNROLL
-    for (int j = 0; j < Out::kSize; ++j) piece.values[j] = FromFloat<Element>(values[j]);
-    const int64_t packed_row = (int64_t{picture} * num_heads + head) * gridDim.x + row;
-    Out::At(out + packed_row * columns + column) = piece;
-  }
-}
-
-// --- One pass over blocks of keys --------------------------------------------------
 
 // How a block of warps shares 64 queries of a head. Columns of q, k and v are in shared memory
 // kChunk at a time; kColumnWarps warps have the same 16 queries: each makes a part of the scores'
@@ -429,10 +278,6 @@ __global__ void __launch_bounds__(P::kThreads, P::kMinBlocks) AttentionKernel(Op
   }
 }
 
-// --- Launches ----------------------------------------------------------------------
-
-constexpr int64_t RoundUp(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
-
 // Causal attention is of short texts, that decide the whole picture: always exact.
 bool IsExact(const op::Attention& op) { return op.compute == op::Compute::kF32 || op.causal; }
 
@@ -442,29 +287,15 @@ int64_t PackedBytes(const op::Attention& op, const Shape& x) {
   return x[0] * RoundUp(x[1], kPackedRows) * x[2] * RoundUp(x[3], kTile) * element_bytes;
 }
 
-template <class Product>
-void Pack(const ConstTensorView& x, std::byte* packed, cudaStream_t stream) {
-  const Shape& shape = x.shape;
-  const int64_t stride = x.RowStride(shape[2] * shape[3]);
-  const bool is_aligned = reinterpret_cast<uintptr_t>(x.data) % sizeof(Piece<float>) == 0 &&
-                          stride % 4 == 0 && shape[3] % 4 == 0;
-  Launch(
-      {dim3(static_cast<unsigned>(RoundUp(shape[1], kPackedRows)), static_cast<unsigned>(shape[0])),
-       dim3(128)},
-      stream, PackKernel<Product>, reinterpret_cast<const float*>(x.data), stride, is_aligned,
-      static_cast<int>(shape[1]), static_cast<int>(shape[2]), static_cast<int>(shape[3]),
-      static_cast<int>(RoundUp(shape[3], kTile)), packed);
-}
-
 template <class P>
 void Attend(const op::Attention& op, const OpCall& call, const Context& context) {
   const Shape &queries = call.inputs[0].shape, &keys = call.inputs[1].shape;
   std::byte* q = call.workspace.data();
   std::byte* k = q + PackedBytes(op, queries);
   std::byte* v = k + PackedBytes(op, keys);
-  Pack<typename P::Product>(call.inputs[0], q, context.stream);
-  Pack<typename P::Product>(call.inputs[1], k, context.stream);
-  Pack<typename P::Product>(call.inputs[2], v, context.stream);
+  PackHeads<typename P::Product>(call.inputs[0], q, context.stream);
+  PackHeads<typename P::Product>(call.inputs[1], k, context.stream);
+  PackHeads<typename P::Product>(call.inputs[2], v, context.stream);
 
   const bool has_bias = call.inputs.size() == 4;
   const Operands operands = {
@@ -474,14 +305,14 @@ void Attend(const op::Attention& op, const OpCall& call, const Context& context)
       .columns = static_cast<int>(RoundUp(queries[3], kTile)),
       .query_rows = static_cast<int>(RoundUp(queries[1], kPackedRows)),
       .key_rows = static_cast<int>(RoundUp(keys[1], kPackedRows)),
-      .bias = has_bias ? reinterpret_cast<const float*>(call.inputs[3].data) : nullptr,
+      .bias = has_bias ? FloatsOf(call.inputs[3]) : nullptr,
       .bias_pictures = has_bias ? static_cast<int>(call.inputs[3].shape[0]) : 1,
       .num_queries = static_cast<int>(queries[1]),
       .num_keys = static_cast<int>(keys[1]),
       .head_dim = static_cast<int>(queries[3]),
       .is_causal = op.causal,
       .scale = op.scale,
-      .out = reinterpret_cast<float*>(call.output.data),
+      .out = FloatsOf(call.output),
       .out_stride = call.output.RowStride(queries[2] * queries[3])};
   Launch({dim3(static_cast<unsigned>(operands.query_rows / kQueries),
                static_cast<unsigned>(queries[2]), static_cast<unsigned>(queries[0])),

@@ -166,9 +166,7 @@ int64_t WorkspaceBytes(const op::Conv2d& op, const OpSignature& signature) {
 void Run(const op::Conv2d& op, const OpCall& call, const Context& context) {
   const op::Conv2dOperands at = op::OperandsOf(op);
   const auto operand = [&](int idx) { return call.inputs[static_cast<size_t>(idx)]; };
-  const auto floats = [&](int idx) {
-    return idx < 0 ? nullptr : reinterpret_cast<const float*>(operand(idx).data);
-  };
+  const auto floats = [&](int idx) { return idx < 0 ? nullptr : FloatsOf(operand(idx)); };
   const ConstTensorView &x = call.inputs[0], &weight = operand(at.weight);
   const Shape& out = call.output.shape;
   const Strip strip = call.strip != nullptr ? *call.strip : Strip{.picture_rows = x.shape[1]};

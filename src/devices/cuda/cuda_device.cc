@@ -1,9 +1,7 @@
 #include "devices/cuda/cuda_device.h"
 
 #include <algorithm>
-#include <concepts>
 #include <mutex>
-#include <type_traits>
 #include <utility>
 #include <variant>
 
@@ -24,6 +22,12 @@
 #include "devices/cuda/norm.h"
 #include "devices/cuda/position.h"
 #include "devices/cuda/runtime.h"
+#include "devices/op_defaults.h"
+
+namespace ingot::cuda {
+using op_defaults::AcceptsDType, op_defaults::AcceptsRuns, op_defaults::AcceptsStrips,
+    op_defaults::AliasOf, op_defaults::WorkspaceBytes;
+}
 
 namespace ingot {
 namespace {
@@ -34,41 +38,14 @@ constexpr int kUp = 0, kDown = 1;  // the streams of events
 // cancelled job ends within 300 ms where an op takes 30.
 constexpr int64_t kMaxOpsAhead = 8;
 
-// An op has a kernel when an included header declares cuda::Run for it; what else a header may
-// declare is as in cpu_device.cc.
+// An op has a kernel when an included header declares cuda::Run for it.
 template <typename T>
 concept HasKernel = requires(const T& op, const OpCall& call, const cuda::Context& context) {
   cuda::Run(op, call, context);
 };
-template <typename T>
-concept HasWorkspace = requires(const T& op, const OpSignature& signature) {
-  cuda::WorkspaceBytes(op, signature);
-};
-template <typename T>
-concept HasRuns = requires(const T& op) {
-  { cuda::AcceptsRuns(op, 0) } -> std::same_as<bool>;
-};
-template <typename T>
-concept HasStrips = requires(const T& op) {
-  { cuda::AcceptsStrips(op) } -> std::same_as<bool>;
-};
-template <typename T>
-concept HasAlias = requires(const T& op) {
-  { cuda::AliasOf(op) } -> std::same_as<int>;
-};
-// Types of operands that are no f32.
-template <typename T>
-concept HasDTypes = requires(const T& op) {
-  { cuda::AcceptsDType(op, 0, DType::kF32) } -> std::same_as<bool>;
-};
 
 bool AcceptsDType(const op::Op& op, int input_idx, DType dtype) {
-  return std::visit(
-      [&]<typename T>(const T& o) {
-        if constexpr (HasDTypes<T>) return cuda::AcceptsDType(o, input_idx, dtype);
-        return dtype == DType::kF32;
-      },
-      op);
+  return std::visit([&](const auto& o) { return cuda::AcceptsDType(o, input_idx, dtype); }, op);
 }
 
 class CudaDevice final : public Device, public CopyEngine {
@@ -255,39 +232,20 @@ Status CudaDevice::Supports(const OpSignature& signature) const {
 }
 
 bool CudaDevice::AcceptsRuns(const op::Op& op, int input_idx) const {
-  return std::visit(
-      [&]<typename T>(const T& o) {
-        if constexpr (HasRuns<T>) return cuda::AcceptsRuns(o, input_idx);
-        return false;
-      },
-      op);
+  return std::visit([&](const auto& o) { return cuda::AcceptsRuns(o, input_idx); }, op);
 }
 
 int CudaDevice::AliasOf(const op::Op& op) const {
-  return std::visit(
-      []<typename T>(const T& o) {
-        if constexpr (HasAlias<T>) return cuda::AliasOf(o);
-        return -1;
-      },
-      op);
+  return std::visit([](const auto& o) { return cuda::AliasOf(o); }, op);
 }
 
 bool CudaDevice::AcceptsStrips(const op::Op& op) const {
-  return std::visit(
-      []<typename T>(const T& o) {
-        if constexpr (HasStrips<T>) return cuda::AcceptsStrips(o);
-        return false;
-      },
-      op);
+  return std::visit([](const auto& o) { return cuda::AcceptsStrips(o); }, op);
 }
 
 int64_t CudaDevice::WorkspaceBytes(const OpSignature& signature) const {
-  return std::visit(
-      [&]<typename T>(const T& op) -> int64_t {
-        if constexpr (HasWorkspace<T>) return cuda::WorkspaceBytes(op, signature);
-        return 0;
-      },
-      *signature.op);
+  return std::visit([&](const auto& op) { return cuda::WorkspaceBytes(op, signature); },
+                    *signature.op);
 }
 
 Status CudaDevice::Run(const OpCall& call, std::stop_token stop) {

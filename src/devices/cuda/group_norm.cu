@@ -120,8 +120,8 @@ void Run(const op::GroupNormStats& op, const OpCall& call, const Context& contex
   const Strip whole = {.picture_rows = x.shape[1]};
   WithPictureType(x.dtype, [&]<class T>(T) {
     FindStats<T>(x, op.num_groups, op.eps, call.strip != nullptr ? *call.strip : whole,
-                 reinterpret_cast<RowSums*>(call.workspace.data()),
-                 reinterpret_cast<float*>(call.output.data), context.stream);
+                 reinterpret_cast<RowSums*>(call.workspace.data()), FloatsOf(call.output),
+                 context.stream);
   });
 }
 
@@ -142,8 +142,7 @@ void Run(const op::GroupNorm& op, const OpCall& call, const Context& context) {
     FindStats<T>(x, op.num_groups, op.eps, {.picture_rows = x.shape[1]}, sums, stats,
                  context.stream);
     Launch(GridOver(count), context.stream, NormalizeKernel<T>, ElementsOf<T>(x), stats,
-           reinterpret_cast<const float*>(call.inputs[1].data),
-           reinterpret_cast<const float*>(call.inputs[2].data), x.shape[3],
+           FloatsOf(call.inputs[1]), FloatsOf(call.inputs[2]), x.shape[3],
            static_cast<int64_t>(op.num_groups), count / x.shape[0], ElementsOf<float>(call.output),
            count);
   });

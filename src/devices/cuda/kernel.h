@@ -44,6 +44,11 @@ Elements<T> ElementsOf(const TensorView& view) {
   return {reinterpret_cast<T*>(view.data), view.run_elements, view.run_stride};
 }
 
+inline const float* FloatsOf(const ConstTensorView& view) {
+  return reinterpret_cast<const float*>(view.data);
+}
+inline float* FloatsOf(const TensorView& view) { return reinterpret_cast<float*>(view.data); }
+
 __device__ inline float ToFloat(float x) { return x; }
 __device__ inline float ToFloat(__half x) { return __half2float(x); }
 __device__ inline float ToFloat(__nv_bfloat16 x) { return __bfloat162float(x); }

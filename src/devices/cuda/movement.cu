@@ -163,11 +163,6 @@ struct AxisSplit {
   int64_t row;        // elements of one outer index
 };
 
-const float* FloatsOf(const ConstTensorView& view) {
-  return reinterpret_cast<const float*>(view.data);
-}
-float* FloatsOf(const TensorView& view) { return reinterpret_cast<float*>(view.data); }
-
 }  // namespace
 
 void Run(const op::Permute& op, const OpCall& call, const Context& context) {

@@ -52,37 +52,26 @@ __device__ Quad Turned(const Quad& x, const Quad& table) {
   return out;
 }
 
-// A row a head of a token; weight: null for no norm.
-template <int kTeam>
-__global__ void RopeKernel(Rows<const float> xs, const float* weight, float eps, const float* table,
-                           unsigned num_heads, Rows<float> outs, unsigned num_rows) {
-  const unsigned row = RowOfTeam<kTeam>();
-  if (row >= num_rows) return;
-  const float* x = xs[row];
-  float* out = outs[row];
-  const int64_t width = xs.width;
-  const float* of_token = table + row / num_heads * width;
-  const float inverse_rms = weight != nullptr ? InverseRms<kTeam>(x, width, eps) : 0.0f;
-  ForQuads<kTeam>(width, [&](int64_t begin) {
-    Quad quad = LoadQuad(x, begin, width);
-    if (weight != nullptr) quad = RmsNormalized(quad, inverse_rms, LoadQuad(weight, begin, width));
-    StoreQuad(Turned(quad, LoadQuad(of_token, begin, width)), out, begin, width);
-  });
-}
+// Of a head of a token.
+struct RopeOfRow {
+  const float* weight;  // null: no norm
+  float eps;
+  const float* table;
+  unsigned num_heads;
 
-// weight: null for no norm.
-void Turn(const OpCall& call, const float* weight, float eps, const ConstTensorView& table,
-          cudaStream_t stream) {
-  const Shape& shape = call.output.shape;
-  const auto num_heads = static_cast<unsigned>(shape[2]);
-  const auto num_rows = static_cast<unsigned>(shape.num_elements() / shape[3]);
-  WithTeam(shape[3], [&]<int kTeam>(std::integral_constant<int, kTeam>) {
-    Launch(GridOfTeams(kTeam, num_rows), stream, RopeKernel<kTeam>,
-           RowsOf<const float>(call.inputs[0], shape[3]), weight, eps,
-           reinterpret_cast<const float*>(table.data), num_heads,
-           RowsOf<float>(call.output, shape[3]), num_rows);
-  });
-}
+  template <int kTeam>
+  __device__ void Make(const float* x, int64_t width, float* out, unsigned row) const {
+    const float* of_token = table + row / num_heads * width;
+    const float inverse_rms = weight != nullptr ? InverseRms<kTeam>(x, width, eps) : 0.0f;
+    ForQuads<kTeam>(width, [&](int64_t begin) {
+      Quad quad = LoadQuad(x, begin, width);
+      if (weight != nullptr) {
+        quad = RmsNormalized(quad, inverse_rms, LoadQuad(weight, begin, width));
+      }
+      StoreQuad(Turned(quad, LoadQuad(of_token, begin, width)), out, begin, width);
+    });
+  }
+};
 
 // Where each bucket of one direction begins. On the host, as the last bit of the logarithm picks
 // the bucket of some distances, and a GPU's differs.
@@ -136,10 +125,9 @@ __global__ void RelativePositionBiasKernel(const float* table, Buckets buckets, 
 
 void Run(const op::TimestepEmbedding& op, const OpCall& call, const Context& context) {
   const int64_t half = op.dim / 2, num_pairs = call.inputs[0].shape.num_elements() * half;
-  Launch(GridOver(num_pairs), context.stream, TimestepEmbeddingKernel,
-         reinterpret_cast<const float*>(call.inputs[0].data), half,
-         static_cast<double>(op.time_factor), static_cast<double>(op.max_period),
-         reinterpret_cast<float*>(call.output.data), num_pairs);
+  Launch(GridOver(num_pairs), context.stream, TimestepEmbeddingKernel, FloatsOf(call.inputs[0]),
+         half, static_cast<double>(op.time_factor), static_cast<double>(op.max_period),
+         FloatsOf(call.output), num_pairs);
 }
 
 void Run(const op::RopeTable& op, const OpCall& call, const Context& context) {
@@ -150,27 +138,31 @@ void Run(const op::RopeTable& op, const OpCall& call, const Context& context) {
     axes.num_pairs += axes.half_dims[axis];
   }
   const int64_t num_pairs = call.output.shape.num_elements() / 2;
-  Launch(GridOver(num_pairs), context.stream, RopeTableKernel,
-         reinterpret_cast<const float*>(call.inputs[0].data), axes, static_cast<double>(op.theta),
-         reinterpret_cast<float*>(call.output.data), num_pairs);
+  Launch(GridOver(num_pairs), context.stream, RopeTableKernel, FloatsOf(call.inputs[0]), axes,
+         static_cast<double>(op.theta), FloatsOf(call.output), num_pairs);
 }
 
 void Run(const op::Rope&, const OpCall& call, const Context& context) {
-  Turn(call, nullptr, 0.0f, call.inputs[1], context.stream);
+  MakeRows(RopeOfRow{.table = FloatsOf(call.inputs[1]),
+                     .num_heads = static_cast<unsigned>(call.output.shape[2])},
+           call, context.stream);
 }
 
 void Run(const op::RmsNormRope& op, const OpCall& call, const Context& context) {
-  Turn(call, reinterpret_cast<const float*>(call.inputs[1].data), op.eps, call.inputs[2],
-       context.stream);
+  MakeRows(RopeOfRow{.weight = FloatsOf(call.inputs[1]),
+                     .eps = op.eps,
+                     .table = FloatsOf(call.inputs[2]),
+                     .num_heads = static_cast<unsigned>(call.output.shape[2])},
+           call, context.stream);
 }
 
 void Run(const op::RelativePositionBias& op, const OpCall& call, const Context& context) {
   const Shape& table = call.inputs[0].shape;
   const dim3 blocks(static_cast<unsigned>(op.length), static_cast<unsigned>(table[1]));
   Launch({blocks, dim3(kBlockThreads)}, context.stream, RelativePositionBiasKernel,
-         reinterpret_cast<const float*>(call.inputs[0].data),
+         FloatsOf(call.inputs[0]),
          BucketsOf(static_cast<int>(table[0] / 2), op.max_distance, op.length),
-         reinterpret_cast<float*>(call.output.data));
+         FloatsOf(call.output));
 }
 
 }  // namespace ingot::cuda

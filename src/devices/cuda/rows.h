@@ -5,6 +5,7 @@
 #pragma once
 
 #include "devices/cuda/kernel.h"
+#include "devices/op_call.h"
 
 namespace ingot::cuda {
 
@@ -108,6 +109,24 @@ __device__ inline Quad RmsNormalized(Quad x, float inverse_rms, const Quad& weig
     x.values[i] = __fmul_rn(__fmul_rn(x.values[i], inverse_rms), weight.values[i]);
   }
   return x;
+}
+
+// A row of the output of each row of the first input, of one width: all threads of its team call
+// op.Make<kTeam>(x, width, out, number of the row).
+template <int kTeam, class Op>
+__global__ void RowKernel(Op op, Rows<const float> xs, Rows<float> outs, unsigned num_rows) {
+  const unsigned row = RowOfTeam<kTeam>();
+  if (row < num_rows) op.template Make<kTeam>(xs[row], xs.width, outs[row], row);
+}
+
+template <class Op>
+void MakeRows(const Op& op, const OpCall& call, cudaStream_t stream) {
+  const int64_t width = call.output.shape.back();
+  const auto num_rows = static_cast<unsigned>(call.output.shape.num_elements() / width);
+  WithTeam(width, [&]<int kTeam>(std::integral_constant<int, kTeam>) {
+    Launch(GridOfTeams(kTeam, num_rows), stream, RowKernel<kTeam, Op>, op,
+           RowsOf<const float>(call.inputs[0], width), RowsOf<float>(call.output, width), num_rows);
+  });
 }
 
 }  // namespace ingot::cuda
