@@ -47,9 +47,9 @@ std::string Bar(const Plan& plan, const PhasePlan& phase, double columns_per_byt
                                                     {'+', phase.arena_bytes}}};
   if (phase.vram_bytes > 0)
     parts = {{{'.', plan.fixed_bytes + phase.carried_bytes},
-              {'#', 0},
+              {'#', phase.held_bytes},
               {'=', 0},
-              {'+', phase.host_bytes}}};
+              {'+', phase.host_bytes - phase.held_bytes}}};
   std::string bar;
   int64_t end = 0;  // rounded where parts end, so that errors do not add up
   for (const auto& [mark, num_bytes] : parts) {

@@ -57,10 +57,18 @@ class CopyEngine {
   // copy would first be a copy on the host.
   virtual Result<std::unique_ptr<Arena>> AllocatePinned(int64_t num_bytes) = 0;
 
-  // Begins a copy of equal spans, behind all earlier ones of its direction, and
-  // returns at once. Until its event neither span may be written, nor the
-  // destination read. kUnavailable when the device is lost.
-  virtual Result<Event> Upload(std::span<const std::byte> host, std::span<std::byte> device) = 0;
+  // How many ops Device::Run has begun; 0 where it returns when they have run.
+  virtual int64_t num_ops() const { return 0; }
+
+  // Begins a copy of equal spans, behind all earlier ones of its direction, and returns at once.
+  // Until its event neither span may be written, nor the destination read. A download is behind
+  // all ops that have begun, an upload behind the first `num_ops` of them, which may have used the
+  // destination. kUnavailable when the device is lost.
+  virtual Result<Event> UploadAfter(int64_t num_ops, std::span<const std::byte> host,
+                                    std::span<std::byte> device) = 0;
+  Result<Event> Upload(std::span<const std::byte> host, std::span<std::byte> device) {
+    return UploadAfter(num_ops(), host, device);
+  }
   virtual Result<Event> Download(std::span<const std::byte> device, std::span<std::byte> host) = 0;
 
   // Returns when the copy has arrived. kUnavailable names the copy that failed,

@@ -73,7 +73,7 @@ class Device {
   // is only another view (input, weight, reshape) never gets here.
   //
   // A device with a copy engine may return before the op has run: it runs ops in the order of the
-  // calls, and copies that are begun later after them. kUnavailable may name an earlier op.
+  // calls. kUnavailable may name an earlier op.
   virtual Status Run(const OpCall& call, std::stop_token stop) = 0;
 
   // Whether nothing will run on it any more in this process: a GPU's fault ends its context.

@@ -56,7 +56,8 @@ class FakeDevice final : public Device, public CopyEngine {
   Result<std::unique_ptr<Arena>> AllocatePinned(int64_t num_bytes) override {
     return std::unique_ptr<Arena>(std::make_unique<Block>(num_bytes, nullptr));
   }
-  Result<Event> Upload(std::span<const std::byte> host, std::span<std::byte>) override {
+  Result<Event> UploadAfter(int64_t, std::span<const std::byte> host,
+                            std::span<std::byte>) override {
     uploaded_bytes_ += static_cast<int64_t>(host.size());
     return Event{};
   }
@@ -65,7 +66,7 @@ class FakeDevice final : public Device, public CopyEngine {
   }
   Status Wait(Event, std::stop_token) override { return {}; }
 
-  int64_t num_ops() const { return num_ops_; }
+  int64_t num_ops() const override { return num_ops_; }
   int64_t uploaded_bytes() const { return uploaded_bytes_; }
 
  private:

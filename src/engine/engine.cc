@@ -141,7 +141,8 @@ std::optional<DeviceRates> Engine::Rates(const Job& job, bool may_measure) {
   }
   std::optional<DeviceRates> rates = rates_;
   if (const CopyEngine* copies = std::as_const(*device_).copy_engine()) {
-    rates->reads.bytes_per_s = std::min(rates->reads.bytes_per_s, copies->LinkBytesPerSecond());
+    rates->copies.bytes_per_s = copies->LinkBytesPerSecond();
+    rates->reads.bytes_per_s = std::min(rates->reads.bytes_per_s, rates->copies.bytes_per_s);
   }
   return rates;
 }

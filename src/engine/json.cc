@@ -189,6 +189,7 @@ Json ToJson(const Plan& plan) {
                       {"streamed_bytes", phase.streamed_bytes},
                       {"vram_bytes", phase.vram_bytes},
                       {"host_bytes", phase.host_bytes},
+                      {"held_bytes", phase.held_bytes},
                       {"num_parts", phase.num_parts},
                       {"scratch_bytes", phase.scratch_bytes},
                       {"carried_bytes", phase.carried_bytes},

@@ -50,6 +50,7 @@ struct DeviceRates {
   double calls = 0;            // of ops that do next to nothing
   double allocated_bytes = 0;  // of an arena
   LinkRates reads;             // from a file to where weights are used
+  LinkRates copies;            // from RAM there, on a device with memory of its own
   bool operator==(const DeviceRates&) const = default;
 };
 

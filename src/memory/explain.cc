@@ -21,9 +21,13 @@ std::string ExplainPeak(const Plan& plan) {
 std::string ExplainStreaming(const PhasePlan& phase) {
   const std::string runs =
       phase.num_runs == 1 ? "" : fmt::format(" in each of {} runs", phase.num_runs);
+  const std::string from_ram =
+      phase.held_bytes == 0
+          ? ""
+          : fmt::format(", of which {} stay in RAM", FormatByteSize(phase.held_bytes));
   const std::string streams =
-      fmt::format("streams {}{} through a ring of {}", FormatByteSize(phase.run_bytes), runs,
-                  FormatByteSize(phase.ring_bytes));
+      fmt::format("streams {}{} through a ring of {}{}", FormatByteSize(phase.run_bytes), runs,
+                  FormatByteSize(phase.ring_bytes), from_ram);
   if (phase.resident_bytes == 0) return fmt::format("{} {}", phase.name, streams);
   return fmt::format("{} keeps {} of weights and {}", phase.name,
                      FormatByteSize(phase.resident_bytes), streams);

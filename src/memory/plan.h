@@ -17,11 +17,12 @@ struct PhasePlan {
   int64_t resident_bytes = 0;  // weights that stay
   int64_t ring_bytes = 0;      // through which all others stream
   int64_t num_runs = 1;
-  int64_t num_loads = 0;       // weights read in a run after the first
+  int64_t num_loads = 0;       // weights that come anew in a run after the first
   int64_t run_bytes = 0;       // that these have in the file
   int64_t streamed_bytes = 0;  // weights read from files in all runs; rows of tables not counted
   int64_t vram_bytes = 0;      // all of these, on a device with memory of its own; else 0
-  int64_t host_bytes = 0;      // in RAM then: what its copies go through
+  int64_t host_bytes = 0;      // in RAM then: what its copies go through, held_bytes among it
+  int64_t held_bytes = 0;      // weights that come from RAM in all runs after the first
   // Parts in which the phase is done one after the other, so that its arena is
   // smaller: strips of the picture (decode), groups of steps (hoist), chunks of
   // tokens (all others).

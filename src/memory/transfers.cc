@@ -258,10 +258,34 @@ Result<TransferPlan> PlanTransfers(const TransferRequest& request) {
   return MakePlan(request, slabs);
 }
 
+void HoldInRam(std::span<const WeightUse> uses, int64_t num_bytes, TransferPlan& plan) {
+  INGOT_CHECK(uses.size() == plan.loads.size());
+  int64_t all_bytes = 0;
+  for (size_t i = 0; i < uses.size(); ++i) {
+    if (!plan.loads[i].resident) all_bytes += uses[i].held_bytes;
+  }
+  const double share =
+      static_cast<double>(num_bytes) / static_cast<double>(std::max<int64_t>(all_bytes, 1));
+  double due = 0;
+  plan.held_bytes = 0;
+  for (size_t i = 0; i < uses.size(); ++i) {
+    TransferPlan::Load& load = plan.loads[i];
+    const auto bytes = static_cast<double>(uses[i].held_bytes);
+    load.held_offset = -1;
+    if (load.resident) continue;
+    due += bytes * share;
+    if (due < bytes / 2 || plan.held_bytes + uses[i].held_bytes > num_bytes) continue;
+    due -= bytes;
+    load.held_offset = plan.held_bytes;
+    plan.held_bytes += uses[i].held_bytes;
+  }
+}
+
 TransferTimes PredictTransfers(const TransferPlan& plan, std::span<const WeightUse> uses,
-                               std::span<const double> step_s, const LinkRates& link) {
-  const auto seconds_of = [&](const WeightUse& use) {
-    return static_cast<double>(use.file_bytes) / link.bytes_per_s + link.load_s;
+                               std::span<const double> step_s, const LinkRates& link,
+                               const LinkRates& held) {
+  const auto seconds_of = [&](const WeightUse& use, const LinkRates& rates) {
+    return static_cast<double>(use.file_bytes) / rates.bytes_per_s + rates.load_s;
   };
   INGOT_CHECK(static_cast<int>(step_s.size()) == plan.num_steps &&
               uses.size() == plan.loads.size());
@@ -279,7 +303,8 @@ TransferTimes PredictTransfers(const TransferPlan& plan, std::span<const WeightU
       for (; next < static_cast<size_t>(plan.num_loads_before[step]); ++next) {
         const TransferPlan::Load& load = plan.loads[next];
         if (load.resident && run > 0) continue;
-        const double load_s = seconds_of(uses[next]);
+        const bool is_held = load.held_offset >= 0 && run > 0;
+        const double load_s = seconds_of(uses[next], is_held ? held : link);
         const double may_start_s =
             load.resident ? 0.0 : ends[static_cast<size_t>(load.start_after + plan.num_steps)];
         reader_s = std::max(reader_s, may_start_s) + load_s;
@@ -296,7 +321,8 @@ TransferTimes PredictTransfers(const TransferPlan& plan, std::span<const WeightU
     const auto as_before = [&](double then_s, double later_s) {
       return std::abs(later_s - then_s - run_s) <= 1e-9 * now_s;
     };
-    bool is_steady = run > 0 && (link_s == linked_s || as_before(reader_begun_s, reader_s));
+    bool is_steady = run > (plan.held_bytes > 0 ? 1 : 0) &&
+                     (link_s == linked_s || as_before(reader_begun_s, reader_s));
     for (size_t step = 0; is_steady && step < num_steps; ++step) {
       is_steady = as_before(ends[step], ends[num_steps + step]);
     }
@@ -311,7 +337,7 @@ TransferTimes PredictTransfers(const TransferPlan& plan, std::span<const WeightU
   times.seconds = now_s;
   double first_s = 0;
   for (const WeightUse& use : uses) {
-    if (use.first_step == uses.front().first_step) first_s += seconds_of(use);
+    if (use.first_step == uses.front().first_step) first_s += seconds_of(use, link);
   }
   times.stall_free_s = std::max(compute_s, link_s) + first_s;
   return times;

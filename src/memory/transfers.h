@@ -19,6 +19,7 @@ struct WeightUse {
   int64_t file_bytes = 0;                // that a load reads
   int first_step = 0;
   int last_step = 0;
+  int64_t held_bytes = 0;  // that it takes in RAM, where it is held there
 };
 
 // Steps [0, num_steps) are run num_runs times, with num_bytes of memory for weights.
@@ -42,6 +43,8 @@ struct TransferPlan {
     // before, step + num_steps. It always is before the first step that needs the load, so that a
     // reader that takes loads in their order never waits for itself.
     int start_after = 0;
+    // In the block of RAM from which it comes in all runs after the first; -1: from the file.
+    int64_t held_offset = -1;
   };
   std::vector<Load> loads;            // one a weight, in the order of `uses`
   std::vector<int> num_loads_before;  // [step]: so many of `loads` are there when it begins
@@ -49,6 +52,7 @@ struct TransferPlan {
   int64_t num_runs = 1;  // how far the reader may run ahead
   int64_t resident_bytes = 0;
   int64_t ring_bytes = 0;
+  int64_t held_bytes = 0;  // HoldInRam
 
   int64_t num_bytes() const { return resident_bytes + ring_bytes; }
 };
@@ -70,6 +74,10 @@ int64_t AllResidentBytes(std::span<const WeightUse> uses);
 // resident at one end, it would idle there behind a full ring. kOutOfBudget names LeastBytes.
 Result<TransferPlan> PlanTransfers(const TransferRequest& request);
 
+// On a device with memory of its own: what it has no memory for comes from RAM in all runs after
+// the first, as far as num_bytes goes, evenly over the run: disk and link then work side by side.
+void HoldInRam(std::span<const WeightUse> uses, int64_t num_bytes, TransferPlan& plan);
+
 struct TransferTimes {
   double seconds = 0;    // of all runs, the schedule followed exactly
   double stalled_s = 0;  // of them steps that wait for weights
@@ -77,8 +85,9 @@ struct TransferTimes {
   double stall_free_s = 0;
 };
 
-// step_s: seconds of each step when its weights are there.
+// step_s: seconds of each step when its weights are there. `held`: of what is held in RAM.
 TransferTimes PredictTransfers(const TransferPlan& plan, std::span<const WeightUse> uses,
-                               std::span<const double> step_s, const LinkRates& link);
+                               std::span<const double> step_s, const LinkRates& link,
+                               const LinkRates& held = {});
 
 }  // namespace ingot

@@ -151,6 +151,56 @@ Uses Uniform() {
   return run;
 }
 
+TEST(HoldInRam, TakesOfWhatIsReadAgainEvenlyAndNoMoreThanItsBytes) {
+  constexpr int64_t kBytes = 1 << 20;
+  Uses run;
+  run.num_steps = 40;
+  for (int step = 0; step < run.num_steps; ++step) {
+    run.uses.push_back({.num_bytes = kBytes,
+                        .alignment = kPageBytes,
+                        .file_bytes = kBytes,
+                        .first_step = step,
+                        .last_step = step,
+                        .held_bytes = kBytes + kPageBytes});
+  }
+  TransferPlan plan = Planned(run, 4, 12 * kBytes);  // two in the ring, ten resident
+  for (const int64_t num_held : {0, 10, 15, 30, 99}) {
+    const int64_t num_bytes = num_held * (kBytes + kPageBytes) + 17;
+    HoldInRam(run.uses, num_bytes, plan);
+    EXPECT_EQ(plan.held_bytes, std::min<int64_t>(num_held, 30) * (kBytes + kPageBytes));
+    int64_t next = 0, num_read = 0;
+    for (const TransferPlan::Load& load : plan.loads) {
+      if (load.held_offset < 0) {
+        num_read += load.resident ? 0 : 1;
+        EXPECT_LE(num_read, num_held >= 15 ? 2 : 30);  // one after the other
+        continue;
+      }
+      EXPECT_FALSE(load.resident);
+      EXPECT_EQ(load.held_offset, next);
+      next += kBytes + kPageBytes;
+      num_read = 0;
+    }
+  }
+}
+
+TEST(PredictTransfers, WhatIsHeldInRamTakesTheLinkAlone) {
+  Uses run;
+  run.num_steps = 4;
+  for (int step = 0; step < run.num_steps; ++step) {
+    run.uses.push_back({.num_bytes = 1 << 20,
+                        .alignment = kPageBytes,
+                        .file_bytes = 1 << 20,
+                        .first_step = step,
+                        .last_step = step,
+                        .held_bytes = 1 << 20});
+  }
+  TransferPlan plan = Planned(run, 3, 2 << 20);
+  HoldInRam(run.uses, 4 << 20, plan);
+  const std::vector<double> step_s(4, 0.0);
+  // Four reads of a second in the first run, four copies of an eighth in each of the others.
+  EXPECT_NEAR(PredictTransfers(plan, run.uses, step_s, {1 << 20}, {8 << 20}).seconds, 5, 1e-9);
+}
+
 TEST(PredictTransfers, ADoubleBufferOverlapsReadsWithSteps) {
   const Uses run = Uniform();
   const TransferPlan plan = Planned(run, 1, DoubleBufferedBytes(run.uses));

@@ -114,6 +114,7 @@ Status FluxPipeline::FitTo(const Budget& budget, const std::optional<DeviceRates
   }
   INGOT_RETURN_IF_ERROR(status);
   INGOT_RETURN_IF_ERROR(KeepWeights());
+  HoldInRam();
   MakePlan(rates ? &*rates : nullptr);
   has_plan_ = true;
   return {};
@@ -132,6 +133,16 @@ Status FluxPipeline::KeepWeights() {
   Phase::Room room = Room(carry.sampling);
   room.num_bytes = peak - hoist_beside;
   return flux_->KeepWeights(room);
+}
+
+// What the device has no memory for comes over its link in every step, from the RAM that is left: a
+// disk gives a tenth of what a link carries.
+void FluxPipeline::HoldInRam() {
+  if (!has_vram_) return;
+  int64_t room = budget_.ram_bytes - fixed_bytes() - carried().sampling - flux_->host_bytes();
+  if (num_groups() > 1) room -= hoist_->host_bytes();
+  flux_->HoldInRam(room);
+  if (num_groups() > 1) hoist_->HoldInRam(room - flux_->held_bytes());
 }
 
 Phase::Room FluxPipeline::Room(int64_t carried) const {

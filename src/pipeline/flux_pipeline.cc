@@ -122,7 +122,7 @@ Result<PhaseRun> FluxPipeline::Begin(Phase& phase, int64_t carried_bytes, const 
        .fixed = fixed_,
        .beside_bytes = beside != nullptr ? beside->num_bytes() : 0,
        .host_room = budget_.ram_bytes - plan_.fixed_bytes - carried_bytes -
-                    (beside != nullptr ? beside->host_bytes() : 0)},
+                    (beside != nullptr ? beside->host_bytes() + beside->held_bytes() : 0)},
       context.stop);
 }
 

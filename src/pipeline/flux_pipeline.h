@@ -113,6 +113,7 @@ class FluxPipeline {
   // Of a phase that carries `carried`, for all that stands where it computes.
   Phase::Room Room(int64_t carried) const;
   Status KeepWeights();
+  void HoldInRam();
   void MakePlan(const DeviceRates* rates);  // null: without seconds
   int64_t num_groups() const;
   void ReadFixedBytes();

@@ -38,6 +38,12 @@ class Phase {
   // there when the next job comes.
   Status KeepWeights(const Room& room);
 
+  // On a device with memory of its own, of the chosen way: weights that are read again stay in RAM,
+  // up to num_bytes.
+  void HoldInRam(int64_t num_bytes) {
+    if (num_runs_ > 1) ways_[way_].HoldInRam(num_bytes);
+  }
+
   // Of the chosen way: what it takes where it computes; and whether less would do.
   int64_t num_bytes() const {
     return program().arena_bytes() + program().transfers().resident_bytes;
@@ -50,8 +56,10 @@ class Phase {
   // Whether all ways can still be had: a slower one that has settled is cut for good.
   bool CanFitAgain() const { return !is_cut_; }
 
-  // In RAM, on a device with memory of its own; of the way that takes the least there.
+  // In RAM, on a device with memory of its own, beside what is held there; of the way that takes
+  // the least.
   int64_t host_bytes() const { return program().host_bytes(); }
+  int64_t held_bytes() const { return program().transfers().held_bytes; }
   int64_t least_host_bytes() { return LeastWay().host_bytes(); }
 
   const std::string& name() const { return name_; }

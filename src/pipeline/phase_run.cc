@@ -55,6 +55,7 @@ Status PhaseRun::RefitTo(int64_t num_bytes) {
   INGOT_RETURN_IF_ERROR(fit);
   phase_->Settle();
   ++num_refits_;
+  phase_->HoldInRam(options_.host_room - phase_->host_bytes());
   if (phase_->host_bytes() <= options_.host_room) return {};
   return Unavailable("{}: RAM beside less device memory: expected at most {} bytes, found {}",
                      phase_->name(), options_.host_room, phase_->host_bytes());

@@ -50,6 +50,8 @@ Result<std::unique_ptr<Execution>> Execution::Start(const Program& program, Devi
   if (execution->copies_ != nullptr) {
     INGOT_ASSIGN_OR_RETURN(execution->host_,
                            execution->copies_->AllocatePinned(program.host_bytes()));
+    INGOT_ASSIGN_OR_RETURN(execution->held_,
+                           execution->copies_->AllocatePinned(program.transfers().held_bytes));
     execution->spill_ = std::make_unique<HostSpill>(
         *execution->copies_,
         execution->host_->bytes().subspan(static_cast<size_t>(program.spill_offset()),
@@ -98,10 +100,12 @@ std::vector<WeightStream::Target> Execution::PlaceWeights() {
     const TransferPlan::Load& load = program_->transfers().loads[i];
     std::byte* block = load.resident ? residents_->bytes().data() : at(program_->ring_offset());
     const uint64_t in_page = weight.is_staged ? 0 : weight.entry->offset % uint64_t{kPageBytes};
-    targets.push_back({.entry = weight.entry,
-                       .dtype = weight.dtype,
-                       .data = block + load.offset + in_page,
-                       .is_staged = weight.is_staged});
+    targets.push_back(
+        {.entry = weight.entry,
+         .dtype = weight.dtype,
+         .data = block + load.offset + in_page,
+         .is_staged = weight.is_staged,
+         .held = load.held_offset < 0 ? nullptr : held_->bytes().data() + load.held_offset});
   }
   return targets;
 }

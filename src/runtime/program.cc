@@ -210,7 +210,8 @@ void Program::FindWeightUses() {
                .alignment = weight.is_staged ? kTensorAlignment : kPageBytes,
                .file_bytes = entry.num_bytes,
                .first_step = -1,
-               .last_step = -1};
+               .last_step = -1,
+               .held_bytes = WeightStream::HeldBytes(entry, weight.dtype)};
     for (int32_t node : weight.nodes) use_of[static_cast<size_t>(node)] = &uses[i];
   }
   for (size_t step = 0; step < steps_.size(); ++step) {
@@ -424,7 +425,8 @@ PhasePlan Program::Plan(std::string phase_name, const DeviceRates* rates) const 
                     .resident_bytes = transfers_.resident_bytes,
                     .ring_bytes = transfers_.ring_bytes,
                     .num_runs = transfers_.num_runs,
-                    .host_bytes = host_bytes_,
+                    .host_bytes = host_bytes_ + transfers_.held_bytes,
+                    .held_bytes = transfers_.held_bytes,
                     .scratch_bytes = scratch_bytes()};
   if (host_bytes_ > 0) plan.vram_bytes = arena_bytes() + transfers_.resident_bytes;
   for (const Step& step : steps_) {
@@ -438,16 +440,18 @@ PhasePlan Program::Plan(std::string phase_name, const DeviceRates* rates) const 
         std::max(plan.num_parts, static_cast<int>((rows + strip_rows() - 1) / strip_rows()));
   }
   for (size_t i = 0; i < weight_uses_.size(); ++i) {
-    const bool is_read_again = !transfers_.loads[i].resident;
+    const TransferPlan::Load& load = transfers_.loads[i];
     const int64_t bytes = weight_uses_[i].file_bytes;
+    const bool is_read_again = !load.resident && load.held_offset < 0;
     plan.streamed_bytes += bytes * (is_read_again ? plan.num_runs : 1);
-    plan.run_bytes += is_read_again ? bytes : 0;
-    plan.num_loads += is_read_again ? 1 : 0;
+    plan.run_bytes += load.resident ? 0 : bytes;
+    plan.num_loads += load.resident ? 0 : 1;
   }
   if (rates == nullptr) return plan;
   std::vector<double> step_s;
   for (const Step& step : steps_) step_s.push_back(StepSeconds(step, *rates));
-  const TransferTimes times = PredictTransfers(transfers_, weight_uses_, step_s, rates->reads);
+  const TransferTimes times =
+      PredictTransfers(transfers_, weight_uses_, step_s, rates->reads, rates->copies);
   const auto allocated = static_cast<double>(arena_bytes() + transfers_.resident_bytes);
   plan.predicted_s = allocated / rates->allocated_bytes + times.seconds;
   return plan;

@@ -91,6 +91,10 @@ class Program {
   // Plans the transfers again. kOutOfBudget names the file and the least (LeastBytes(uses)).
   Status PlaceWeights(const WeightBudget& budget);
 
+  // On a device with memory of its own, until the next PlaceWeights: weights that every run reads
+  // stay in RAM, up to num_bytes.
+  void HoldInRam(int64_t num_bytes) { ingot::HoldInRam(weight_uses_, num_bytes, transfers_); }
+
   // For the choice of a budget: LeastBytes, DoubleBufferedBytes and AllResidentBytes of these.
   const std::vector<WeightUse>& weight_uses() const { return weight_uses_; }
 

@@ -20,6 +20,11 @@ void ConvertPiece(const TensorEntry& entry, const std::byte* from, int64_t num_b
   for (int64_t i = 0; i < num_elements; ++i) out[i] *= entry.scale;
 }
 
+// On its way to a device; in RAM the staging converts.
+bool IsConverted(const TensorEntry& entry, DType dtype) {
+  return dtype == DType::kF32 && (entry.dtype != DType::kF32 || entry.scale != 1.0f);
+}
+
 }  // namespace
 
 WeightStream::WeightStream(const TensorFile& file, const TransferPlan& plan,
@@ -31,7 +36,8 @@ WeightStream::WeightStream(const TensorFile& file, const TransferPlan& plan,
       staging_(staging),
       begins_with_residents_(has_residents),
       copies_(copies),
-      trace_(trace) {
+      trace_(trace),
+      num_ops_at_end_(static_cast<size_t>(plan.num_steps), 0) {
   INGOT_CHECK(targets.size() == plan.loads.size());
   INGOT_CHECK(static_cast<int64_t>(staging.size()) >= (copies ? kPinnedBytes : kStagingBytes));
   if (trace_ != nullptr) LabelLoads();
@@ -74,6 +80,7 @@ void WeightStream::Done(int step) {
   const std::lock_guard lock(mutex_);
   INGOT_CHECK(num_steps_done_ % plan_.num_steps == step);
   ++num_steps_done_;
+  if (copies_ != nullptr) num_ops_at_end_[static_cast<size_t>(step)] = copies_->num_ops();
   changed_.notify_all();
 }
 
@@ -90,9 +97,11 @@ int64_t WeightStream::streamed_bytes() const {
 void WeightStream::Read(std::stop_token stop) {
   for (int64_t run = 0; num_loads() > 0; ++run) {
     for (size_t i = 0; i < targets_.size(); ++i) {
-      const bool is_read = !plan_.loads[i].resident || (run == 0 && !begins_with_residents_);
+      const bool is_resident = plan_.loads[i].resident;
+      const bool is_loaded = !is_resident || (run == 0 && !begins_with_residents_);
+      const bool is_read = is_loaded && (run == 0 || targets_[i].held == nullptr);
       if (!MayBegin(run, plan_.loads[i], stop)) return;
-      Status status = is_read ? Load(i, stop) : Status();
+      Status status = is_loaded ? Load(i, is_read, stop) : Status();
       const std::lock_guard lock(mutex_);
       if (status.ok()) {
         ++num_loads_done_;
@@ -110,14 +119,20 @@ void WeightStream::Read(std::stop_token stop) {
 bool WeightStream::MayBegin(int64_t run, const TransferPlan::Load& load, std::stop_token stop) {
   const int64_t after = load.resident ? -1 : run * plan_.num_steps + load.start_after;
   std::unique_lock lock(mutex_);
-  return changed_.wait(lock, stop, [&] {
+  const bool may_begin = changed_.wait(lock, stop, [&] {
     return (run < plan_.num_runs || run < num_runs_begun_) && num_steps_done_ > after;
   });
+  ops_before_load_ = after < 0 ? 0 : num_ops_at_end_[static_cast<size_t>(after % plan_.num_steps)];
+  return may_begin;
 }
 
-Status WeightStream::Load(size_t load, std::stop_token stop) {
+Status WeightStream::Load(size_t load, bool is_read, std::stop_token stop) {
   const TraceSpan span(trace_, trace_ != nullptr ? load_labels_[load] : 0, trace_row_);
   const Target& target = targets_[load];
+  if (target.held != nullptr) {
+    if (is_read) INGOT_RETURN_IF_ERROR(Hold(target, stop));
+    return UploadHeld(target, stop);
+  }
   if (copies_ != nullptr) return LoadByCopies(target, stop);
   if (target.is_staged) return LoadStaged(target, stop);
   const TensorEntry& entry = *target.entry;
@@ -152,8 +167,7 @@ Status WeightStream::LoadStaged(const Target& target, std::stop_token stop) {
 Status WeightStream::LoadByCopies(const Target& target, std::stop_token stop) {
   const TensorEntry& entry = *target.entry;
   const DTypeInfo& info = Info(entry.dtype);
-  const bool is_converted =
-      target.dtype == DType::kF32 && (entry.dtype != DType::kF32 || entry.scale != 1.0f);
+  const bool is_converted = IsConverted(entry, target.dtype);
   int64_t num_blocks = (kStagingBytes - 2 * kPageBytes) / info.block_bytes;
   if (is_converted) {
     num_blocks = std::min(num_blocks, kConvertedBytes / 4 / int64_t{info.block_elements});
@@ -178,10 +192,40 @@ Status WeightStream::LoadByCopies(const Target& target, std::stop_token stop) {
           converted.first(static_cast<size_t>(num_bytes / info.block_bytes * elements_per_block));
       at = done / info.block_bytes * elements_per_block;
     }
-    INGOT_ASSIGN_OR_RETURN(arrived[slot], copies_->Upload(from, {target.data + at, from.size()}));
+    INGOT_ASSIGN_OR_RETURN(arrived[slot], copies_->UploadAfter(ops_before_load_, from,
+                                                               {target.data + at, from.size()}));
   }
   INGOT_RETURN_IF_ERROR(copies_->Wait(arrived[slot], stop));
   return copies_->Wait(arrived[1 - slot], stop);
+}
+
+int64_t WeightStream::HeldBytes(const TensorEntry& entry, DType dtype) {
+  return IsConverted(entry, dtype) ? PagesBytes(0, NumBytes(dtype, entry.shape))
+                                   : PagesBytes(entry.offset, entry.num_bytes);
+}
+
+Status WeightStream::Hold(const Target& target, std::stop_token stop) {
+  if (IsConverted(*target.entry, target.dtype)) {
+    Target in_ram = target;
+    in_ram.data = target.held;
+    return LoadStaged(in_ram, stop);
+  }
+  const TensorEntry& entry = *target.entry;
+  const auto num_bytes = static_cast<size_t>(PagesBytes(entry.offset, entry.num_bytes));
+  return file_.file().ReadPages(entry.offset, entry.num_bytes, {target.held, num_bytes}, stop);
+}
+
+Status WeightStream::UploadHeld(const Target& target, std::stop_token stop) {
+  const TensorEntry& entry = *target.entry;
+  std::span<const std::byte> from = {target.held,
+                                     static_cast<size_t>(NumBytes(target.dtype, entry.shape))};
+  if (!IsConverted(entry, target.dtype)) {
+    from = {target.held + entry.offset % uint64_t{kPageBytes},
+            static_cast<size_t>(entry.num_bytes)};
+  }
+  INGOT_ASSIGN_OR_RETURN(const Event arrived,
+                         copies_->UploadAfter(ops_before_load_, from, {target.data, from.size()}));
+  return copies_->Wait(arrived, stop);
 }
 
 }  // namespace ingot

@@ -29,7 +29,11 @@ class WeightStream {
     // PagesBytes of room from there.
     std::byte* data = nullptr;
     bool is_staged = false;  // read in pieces into `staging`, converted or copied from there
+    // With copies: on a page of host memory, HeldBytes of room. There the weight stays, as it is in
+    // memory, from the first run on; null: it is read in every run.
+    std::byte* held = nullptr;
   };
+  static int64_t HeldBytes(const TensorEntry& entry, DType dtype);
 
   // Of `staging`; on a page boundary, reads are direct.
   static constexpr int64_t kStagingBytes = (256 << 10) + 2 * kPageBytes;
@@ -61,9 +65,11 @@ class WeightStream {
   void Read(std::stop_token stop);
   void LabelLoads();
   bool MayBegin(int64_t run, const TransferPlan::Load& load, std::stop_token stop);
-  Status Load(size_t load, std::stop_token stop);
+  Status Load(size_t load, bool is_read, std::stop_token stop);  // else from where it is held
   Status LoadStaged(const Target& target, std::stop_token stop);
   Status LoadByCopies(const Target& target, std::stop_token stop);
+  Status Hold(const Target& target, std::stop_token stop);
+  Status UploadHeld(const Target& target, std::stop_token stop);
   int64_t num_loads() const { return static_cast<int64_t>(targets_.size()); }
 
   const TensorFile& file_;
@@ -81,7 +87,9 @@ class WeightStream {
 
   mutable std::mutex mutex_;
   std::condition_variable_any changed_;
+  int64_t ops_before_load_ = 0;  // that may have used the target; of the reader
   // Guarded by mutex_; steps and loads of all runs.
+  std::vector<int64_t> num_ops_at_end_;  // of each step, the last time: CopyEngine::num_ops
   int64_t num_steps_done_ = 0;
   int64_t num_loads_done_ = 0;
   int64_t num_runs_begun_ = 0;

@@ -243,6 +243,34 @@ TEST(CudaJob, WeightsStayOnTheGpuForTheNextJobAndGiveWay) {
   EXPECT_EQ(device->copy_engine()->UsedBytes(), 0);
 }
 
+TEST(CudaJob, WeightsThatVramHasNoRoomForComeFromRamWhereThatHas) {
+  const Job job = DemoJob(2);
+  const auto run = [&](int64_t ram_bytes) {
+    cuda_emulation::ResetGpu({});
+    const std::unique_ptr<Device> device = Must(OpenCudaDevice({.fixed = {}}));
+    FluxPipeline pipeline = Must(FluxPipeline::Prepare(job, *device));
+    // As if no weight had room: the decoder of a picture as small as this needs more than sampling.
+    const Status fit = pipeline.FitTo(
+        Budget{.ram_bytes = ram_bytes, .vram_bytes = kPlenty, .forge_inference_memory = 1 << 30});
+    EXPECT_TRUE(fit.ok()) << fit.message();
+    return Must(pipeline.Run({.device = *device}));
+  };
+  const Record plenty = run(kPlenty);
+  const PhasePlan& held = plenty.plan.phases.at(3);
+  ASSERT_GT(held.held_bytes, 0);
+  EXPECT_EQ(held.resident_bytes, 0);
+  Plan without = plenty.plan;
+  for (PhasePlan& phase : without.phases) phase.host_bytes -= phase.held_bytes;
+  const Record tight = run(without.peak_ram_bytes());
+  const PhasePlan& read = tight.plan.phases.at(3);
+  EXPECT_LT(read.held_bytes, held.held_bytes / 10);
+  EXPECT_EQ(plenty.phases.at(3).streamed_bytes, held.streamed_bytes);
+  EXPECT_EQ(tight.phases.at(3).streamed_bytes, read.streamed_bytes);
+  EXPECT_GT(read.streamed_bytes, held.streamed_bytes);
+  EXPECT_EQ(plenty.pictures.at(0).pixels, WithPlenty(2).pixels);
+  EXPECT_EQ(tight.pictures.at(0).pixels, WithPlenty(2).pixels);
+}
+
 TEST(CudaJob, AllocatesNothingForAStep) {
   const Outcome &two = WithPlenty(2), &four = WithPlenty(4);
   ASSERT_TRUE(two.status.ok() && four.status.ok());

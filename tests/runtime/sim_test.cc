@@ -11,9 +11,11 @@ namespace {
 class SimTest : public testing::Test {
  protected:
   // Two runs of the network; the status of the first that fails.
-  Status RunTwice(Device& device, int64_t weight_bytes, std::vector<float>& y) {
+  Status RunTwice(Device& device, int64_t weight_bytes, std::vector<float>& y,
+                  int64_t held_bytes = 0) {
     Program program = Compile(graph_, file_, device);
     INGOT_RETURN_IF_ERROR(program.PlaceWeights({.num_bytes = weight_bytes, .num_runs = 2}));
+    if (held_bytes > 0) program.HoldInRam(held_bytes);
     plan_ = program.Plan("test");
     INGOT_ASSIGN_OR_RETURN(const auto execution, Execution::Start(program, device));
     for (int run = 0; run < 2; ++run) {
@@ -21,6 +23,7 @@ class SimTest : public testing::Test {
       INGOT_RETURN_IF_ERROR(RunLayers(*execution, run, {}, part));
       y.insert(y.end(), part.begin(), part.end());
     }
+    streamed_bytes_ = execution->streamed_bytes();
     return {};
   }
   int64_t WeightBytes(Device& device, bool all) {
@@ -47,6 +50,7 @@ class SimTest : public testing::Test {
   const Graph graph_ = Layers(6);
   const WeightsFile file_{graph_};
   PhasePlan plan_;
+  int64_t streamed_bytes_ = 0;
 };
 
 TEST_F(SimTest, EveryBudgetAndLinkGivesTheBytesOfRam) {
@@ -64,6 +68,25 @@ TEST_F(SimTest, EveryBudgetAndLinkGivesTheBytesOfRam) {
       EXPECT_EQ(sim.UsedBytes(), 0);
       EXPECT_EQ(sim.PeakBytes(), plan_.vram_bytes);
     }
+  }
+}
+
+TEST_F(SimTest, WhatIsHeldInRamIsReadOnce) {
+  std::vector<float> in_ram;
+  ASSERT_TRUE(RunTwice(*cpu_, WeightBytes(*cpu_, true), in_ram).ok());
+  const int64_t once_bytes = plan_.streamed_bytes;           // of weights, as all are resident
+  const int64_t table_bytes = streamed_bytes_ - once_bytes;  // of rows, in both runs
+  SimDevice sim(*cpu_, {.vram_bytes = int64_t{1} << 30});
+  const int64_t least = WeightBytes(sim, false), all = WeightBytes(sim, true);
+  for (const int64_t held_bytes : {all / 3, 2 * all}) {
+    std::vector<float> on_sim;
+    const Status status = RunTwice(sim, least, on_sim, held_bytes);
+    ASSERT_TRUE(status.ok()) << status.message();
+    EXPECT_EQ(on_sim, in_ram);
+    EXPECT_EQ(streamed_bytes_ - table_bytes, plan_.streamed_bytes);
+    EXPECT_GT(plan_.held_bytes, 0);
+    EXPECT_LE(plan_.held_bytes, held_bytes);
+    EXPECT_EQ(plan_.streamed_bytes == once_bytes, held_bytes > all);
   }
 }
 

@@ -78,7 +78,9 @@ class CudaDevice final : public Device, public CopyEngine {
   void ResetPeak() override;
   double LinkBytesPerSecond() const override { return kLinkBytesPerSecond; }
   Result<std::unique_ptr<Arena>> AllocatePinned(int64_t num_bytes) override;
-  Result<Event> Upload(std::span<const std::byte> host, std::span<std::byte> device) override;
+  int64_t num_ops() const override;
+  Result<Event> UploadAfter(int64_t num_ops, std::span<const std::byte> host,
+                            std::span<std::byte> device) override;
   Result<Event> Download(std::span<const std::byte> device, std::span<std::byte> host) override;
   Status Wait(Event event, std::stop_token stop) override;
 
@@ -90,7 +92,8 @@ class CudaDevice final : public Device, public CopyEngine {
   static constexpr double kLinkBytesPerSecond = 25e9;
 
   int64_t FreeBytes() const;  // as the driver tells it
-  Result<Event> Copy(int stream, const void* from, void* to, size_t num_bytes);
+  // Behind the first `num_ops` ops.
+  Result<Event> Copy(int stream, int64_t num_ops, const void* from, void* to, size_t num_bytes);
   void Count(int64_t num_bytes);
   // Returns when all streams are empty, whatever came of it.
   void Drain();
@@ -312,23 +315,30 @@ void CudaDevice::ResetPeak() {
   peak_bytes_ = used_bytes_;
 }
 
-Result<Event> CudaDevice::Upload(std::span<const std::byte> host, std::span<std::byte> device) {
+int64_t CudaDevice::num_ops() const {
+  const std::scoped_lock lock(mutex_);
+  return work_->ops.last();
+}
+
+Result<Event> CudaDevice::UploadAfter(int64_t num_ops, std::span<const std::byte> host,
+                                      std::span<std::byte> device) {
   INGOT_CHECK(host.size() == device.size());
-  return Copy(kUp, host.data(), device.data(), host.size());
+  return Copy(kUp, num_ops, host.data(), device.data(), host.size());
 }
 
 Result<Event> CudaDevice::Download(std::span<const std::byte> device, std::span<std::byte> host) {
   INGOT_CHECK(host.size() == device.size());
-  return Copy(kDown, device.data(), host.data(), host.size());
+  return Copy(kDown, num_ops(), device.data(), host.data(), host.size());
 }
 
-Result<Event> CudaDevice::Copy(int stream, const void* from, void* to, size_t num_bytes) {
+Result<Event> CudaDevice::Copy(int stream, int64_t num_ops, const void* from, void* to,
+                               size_t num_bytes) {
   const cudaStream_t copies = work_->copies[stream].get();
   const std::scoped_lock lock(mutex_);
-  if (work_->ops.last() > 0) {
-    INGOT_RETURN_IF_ERROR(
-        cuda::StatusOf(cudaStreamWaitEvent(copies, work_->ops.EventOf(work_->ops.last()), 0),
-                       "to wait for an op"));
+  // Run has waited for those that are further back.
+  if (num_ops > 0 && num_ops >= work_->ops.last() - kMaxOpsAhead) {
+    INGOT_RETURN_IF_ERROR(cuda::StatusOf(
+        cudaStreamWaitEvent(copies, work_->ops.EventOf(num_ops), 0), "to wait for an op"));
   }
   const cudaMemcpyKind kind = stream == kUp ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToHost;
   INGOT_RETURN_IF_ERROR(

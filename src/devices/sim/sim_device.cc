@@ -124,7 +124,8 @@ Result<std::unique_ptr<Arena>> SimDevice::AllocatePinned(int64_t num_bytes) {
   return std::unique_ptr<Arena>(std::make_unique<BlockArena>(std::move(block), pinned_));
 }
 
-Result<Event> SimDevice::Upload(std::span<const std::byte> host, std::span<std::byte> device) {
+Result<Event> SimDevice::UploadAfter(int64_t, std::span<const std::byte> host,
+                                     std::span<std::byte> device) {
   INGOT_CHECK(pinned_.Hold(host) && vram_.Hold(device));
   return Begin(kUp, {host, device});
 }

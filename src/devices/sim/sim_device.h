@@ -71,7 +71,8 @@ class SimDevice final : public Device, public CopyEngine {
   void ResetPeak() override { vram_.ResetPeak(); }
   double LinkBytesPerSecond() const override { return options_.link_bytes_per_s; }
   Result<std::unique_ptr<Arena>> AllocatePinned(int64_t num_bytes) override;
-  Result<Event> Upload(std::span<const std::byte> host, std::span<std::byte> device) override;
+  Result<Event> UploadAfter(int64_t num_ops, std::span<const std::byte> host,
+                            std::span<std::byte> device) override;
   Result<Event> Download(std::span<const std::byte> device, std::span<std::byte> host) override;
   Status Wait(Event event, std::stop_token stop) override;
 
