@@ -295,6 +295,34 @@ TEST(CudaJob, PictureInF16IsCloseToTheExactOne) {
   EXPECT_GE(Psnr(found.pixels, RunOnCpu(DemoJob(4, "exact")).pixels), 35.0);
 }
 
+// On a GPU that multiplies e4m3.
+const Outcome& Fast() {
+  static const Outcome kFound = RunOn({}, DemoJob(4, "fast"), kPlenty);
+  return kFound;
+}
+
+TEST(CudaJob, FastPictureIsInE4M3AndCloseToTheExactOne) {
+  const Outcome& found = Fast();
+  ASSERT_TRUE(found.status.ok()) << found.status.message();
+  EXPECT_NE(found.pixels, WithPlenty(4).pixels);
+  EXPECT_GE(Psnr(found.pixels, RunOnCpu(DemoJob(4, "exact")).pixels), 99.0);
+}
+
+TEST(CudaJob, InE4M3TheLeastMemoryChangesNoBit) {
+  const Job job = DemoJob(4, "fast");
+  const Outcome found = RunOn({.streams = StreamOrder::kEager}, job, LeastVram(job));
+  ASSERT_TRUE(found.status.ok()) << found.status.message();
+  EXPECT_EQ(found.pixels, Fast().pixels);
+}
+
+// Before compute capability 8.9.
+TEST(CudaJob, FastWithoutE4M3IsThePictureOf16BitsByTheSamePlan) {
+  const Outcome found = RunOn({.compute_capability = 80}, DemoJob(4, "fast"), kPlenty);
+  ASSERT_TRUE(found.status.ok()) << found.status.message();
+  EXPECT_EQ(found.pixels, WithPlenty(4).pixels);
+  EXPECT_EQ(found.plan.peak_vram_bytes(), Fast().plan.peak_vram_bytes());
+}
+
 TEST(CudaJob, InF16PlansAreTheSameAndTheLeastMemoryChangesNoBit) {
   const Job job = DemoJob(4);
   GpuOptions gpu = kTuring;
