@@ -31,8 +31,11 @@ constexpr double kBF16Tolerance = 4e-3;
 constexpr double kF16Tolerance = 7e-4;
 
 // e4m3 has four significant bits: each factor is off by 2^-4 at most, 2^-4 / sqrt(3) = 3.6e-2 as a
-// deviation, 5.1e-2 of two factors, and up to twice that, as in bf16.
+// deviation, 5.1e-2 of two factors, and up to twice that, as in bf16. Largest found: 5.5e-2.
 constexpr double kF8Tolerance = 0.1;
+// Of the results of a row or of a feature, root mean square. Largest found: 5.0e-2, of a gated row,
+// which has few large values.
+constexpr double kF8Deviation = 7e-2;
 
 double HalfToleranceOf(GpuModel gpu) {
   return gpu == GpuModel::kTuring ? kF16Tolerance : kBF16Tolerance;
@@ -340,12 +343,13 @@ TEST(CudaLinearF8, RowsAndFeaturesOfAnyMagnitudeAreAsExactAsOthers) {
       }
       const std::vector<float> found = RunCuda(test, gpu), expected = RunReference(test);
       for (int64_t row = 0; row < kRows; ++row) {
-        EXPECT_LE(RelativeError(RowOf(found, row, kFeatures), RowOf(expected, row, kFeatures)),
-                  kF8Tolerance)
+        EXPECT_LE(RelativeRms(RowOf(found, row, kFeatures), RowOf(expected, row, kFeatures)),
+                  kF8Deviation)
             << "row " << row;
       }
     });
-    Case test = WithoutBias(MakeLinearCase(Compute::kF8, {1, kRows, kFeatures, 304}, DType::kF32));
+    // A hundred rows, as ten sums of a feature may all be small.
+    Case test = WithoutBias(MakeLinearCase(Compute::kF8, {1, 100, kFeatures, 304}, DType::kF32));
     MultiplyRows(test.inputs[1], std::array{1e6f, 1e-6f, 1.0f, 1e20f, 1e-20f});
     const auto features = [&](const std::vector<float>& rows, size_t feature) {
       std::vector<float> column;
@@ -354,7 +358,7 @@ TEST(CudaLinearF8, RowsAndFeaturesOfAnyMagnitudeAreAsExactAsOthers) {
     };
     const std::vector<float> found = RunCuda(test, gpu), expected = RunReference(test);
     for (size_t i = 0; i < kFeatures; ++i) {
-      EXPECT_LE(RelativeError(features(found, i), features(expected, i)), kF8Tolerance)
+      EXPECT_LE(RelativeRms(features(found, i), features(expected, i)), kF8Deviation)
           << "feature " << i;
     }
   });

@@ -337,6 +337,25 @@ Sources SourcesOf(const op::Linear& op, const OpCall& call, int64_t num_rows, in
   return from;
 }
 
+// Where the product finds its rows: made in the workspace, but for those that need nothing.
+const std::byte* PrepareRows(const op::Linear& op, const OpCall& call, int64_t num_rows, int64_t k,
+                             DType dtype, const Parts& parts, cudaStream_t stream) {
+  if (op.prologue == op::Prologue::kNone && dtype == DType::kF32 &&
+      call.inputs[0].is_contiguous()) {
+    return call.inputs[0].data;
+  }
+  std::byte* const rows = call.workspace.data() + parts.rows;
+  auto* const factors = reinterpret_cast<float*>(call.workspace.data() + parts.row_factors);
+  const auto make = [&]<class T>(T) {
+    MakeRows(SourcesOf(op, call, num_rows, k), reinterpret_cast<T*>(rows), factors, stream);
+  };
+  if (dtype == DType::kF32) make(float{});
+  if (dtype == DType::kF16) make(__half{});
+  if (dtype == DType::kBF16) make(__nv_bfloat16{});
+  if (dtype == DType::kF8E4M3) make(__nv_fp8_e4m3{});
+  return rows;
+}
+
 // Whether the product reads the weight where it lies. In F8E4M3 its scale is for the epilogue.
 bool IsProductOperand(const ConstTensorView& weight, DType dtype) {
   return weight.dtype == dtype && (weight.scale == 1.0f || dtype == DType::kF8E4M3) &&
@@ -357,27 +376,12 @@ void Run(const op::Linear& op, const OpCall& call, const Context& context) {
   INGOT_CHECK(parts.end <= static_cast<int64_t>(call.workspace.size()));
   std::byte* workspace = call.workspace.data();
 
-  const Sources from = SourcesOf(op, call, num_rows, k);
-  const std::byte* rows = workspace + parts.rows;
-  auto* const row_factors = reinterpret_cast<float*>(workspace + parts.row_factors);
+  const std::byte* const rows = PrepareRows(op, call, num_rows, k, dtype, parts, context.stream);
   auto* const feature_factors = reinterpret_cast<float*>(workspace + parts.feature_factors);
-  const auto make_rows = [&]<class T>(T) {
-    MakeRows(from, reinterpret_cast<T*>(workspace + parts.rows), row_factors, context.stream);
-  };
-  if (op.prologue == op::Prologue::kNone && dtype == DType::kF32 &&
-      call.inputs[0].is_contiguous()) {
-    rows = call.inputs[0].data;
-  } else if (dtype == DType::kF32) {
-    make_rows(float{});
-  } else if (dtype == DType::kF8E4M3) {
-    make_rows(__nv_fp8_e4m3{});
-  } else {
-    dtype == DType::kF16 ? make_rows(__half{}) : make_rows(__nv_bfloat16{});
-  }
-
   const bool is_f8 = dtype == DType::kF8E4M3, is_scaled = is_f8 || dtype == DType::kF16;
   const bool is_operand = IsProductOperand(weight, dtype), has_residual = at.residual >= 0;
   const ConstRows bias = RowsOf(call, at.bias);
+  const auto* const row_factors = reinterpret_cast<const float*>(workspace + parts.row_factors);
   Epilogue epilogue = {.row_factors = is_scaled ? row_factors : nullptr,
                        .column_factors = is_f8 && !is_operand ? feature_factors : nullptr,
                        .factor = is_f8 ? weight.scale : 1.0f,
@@ -406,11 +410,12 @@ void Run(const op::Linear& op, const OpCall& call, const Context& context) {
       DequantizeRows(weight, first, product.n, dtype, workspace + parts.weight, context.stream);
     }
     product.bias = bias.data != nullptr && !is_scaled ? bias.data + first : nullptr;
-    const bool is_apart = has_residual || is_staged;
-    product.y = is_apart
-                    ? reinterpret_cast<float*>(workspace + (is_staged ? staged : parts.product))
-                    : out.data + first;
-    product.y_stride = is_apart ? product.n : out.stride;
+    product.y = out.data + first;
+    product.y_stride = out.stride;
+    if (has_residual || is_staged) {
+      product.y = reinterpret_cast<float*>(workspace + (is_staged ? staged : parts.product));
+      product.y_stride = product.n;
+    }
     epilogue.first_column = first;
     epilogue.num_columns = product.n;
     for (int64_t row = 0; row < num_rows; row += rows_at_once) {
