@@ -22,8 +22,8 @@ namespace cuda {
 // y[m, n] = sum over k of x[m, k] * weight[n, k] (+ bias[n]); all on the device, rows contiguous.
 struct MatmulCall {
   // Of x and weight: half_type(); F32 for products that are exact to f32's rounding (no TF32); or
-  // F8E4M3 where multiplies_f8() says so, n and k are multiples of 16, rows of y begin at multiples
-  // of 16 bytes and there is no bias.
+  // F8E4M3 where multiplies_f8() says so, n and k are multiples of 16, every row begins at a
+  // multiple of 16 bytes and there is no bias.
   DType dtype = DType::kF32;
   int64_t m = 0, n = 0, k = 0;
   const void* x = nullptr;       // [m, k]
@@ -51,8 +51,10 @@ class Matmul {
   // Whether the call is one that this GPU has a product for.
   bool Takes(const MatmulCall& call) const {
     if (call.dtype != DType::kF8E4M3) return call.dtype == half_type() || call.dtype == DType::kF32;
+    const auto is_aligned = [](const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; };
     return multiplies_f8() && call.n % 16 == 0 && call.k % 16 == 0 && call.y_stride % 4 == 0 &&
-           reinterpret_cast<uintptr_t>(call.y) % 16 == 0 && call.bias == nullptr;
+           is_aligned(call.x) && is_aligned(call.weight) && is_aligned(call.y) &&
+           call.bias == nullptr;
   }
 
   static const int64_t kWorkspaceBytes;  // of every call; a multiple of 256

@@ -39,8 +39,8 @@ using WeightDTypes = std::function<DType(std::string_view name)>;
 // reading its weight, and f32 costs nothing.
 //
 // takes_f8: the device wants kF8 (Device::WantsF8) and the network stands it. Of Flux that is
-// known: torchao and flux-fast run it with the same scales. T5 and CLIP have rows whose outliers
-// leave the rest of a row with few of e4m3's values, and run once a job.
+// known: torchao and flux-fast run it with scales of the same rows. T5 and CLIP have rows whose
+// outliers leave the rest of a row with few of e4m3's values, and run once a job.
 //
 // Where Conv2d is kI16, a Conv2d's output is f16 when only Conv2d (as x or residual) and
 // GroupNormStats read it; outputs of the graph and what other ops read stay f32. Rounding to f16
