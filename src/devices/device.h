@@ -61,6 +61,10 @@ class Device {
   // output's shape and dies with this op: -1 for none.
   virtual int AliasOf(const op::Op& op) const = 0;
 
+  // Whether Linears that may be coarse are faster for it in op::Compute::kF8, on hardware that it
+  // may have: a fact of the kind of device, as plans are made where none is.
+  virtual bool WantsF8() const { return false; }
+
   // Whether Run takes a Strip.
   virtual bool AcceptsStrips(const op::Op& op) const = 0;
 

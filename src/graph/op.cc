@@ -210,7 +210,7 @@ std::string Describe(const Unary& op) {
   return kNames[static_cast<size_t>(op.kind)];
 }
 const char* Name(Compute compute) {
-  constexpr std::array<const char*, 3> kNames = {"f32", "i16", "i8"};
+  constexpr std::array<const char*, 4> kNames = {"f32", "i16", "i8", "f8"};
   return kNames[static_cast<size_t>(compute)];
 }
 std::string Describe(const Linear& op) {

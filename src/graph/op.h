@@ -96,6 +96,9 @@ enum class Compute : uint8_t {
   kF32,  // one chain of fused multiply-adds per element, in the order of K
   kI16,  // both sides rounded to 12 bits or more with a scale per row and 256 of K
   kI8,   // both sides rounded to 8 bits with a scale per row and 256 of K
+  kF8,   // of a Linear: both sides rounded to e4m3 with a scale per row, sums in f32; for devices
+         // that want it (Device::WantsF8), which may round to more bits where they cannot multiply
+         // it
 };
 
 // How a Linear makes its rows of K values from its first operands.

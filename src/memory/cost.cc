@@ -12,6 +12,7 @@ Product ProductOf(Product f32, Product i16, Product i8, op::Compute compute) {
     case op::Compute::kI16:
       return i16;
     case op::Compute::kI8:
+    case op::Compute::kF8:  // no device that wants it has rates
       return i8;
   }
   INGOT_CHECK(false);

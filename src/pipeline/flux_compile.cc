@@ -15,18 +15,20 @@ constexpr int64_t kClipTokens = 77;
 constexpr const char* kVarying = "img";
 constexpr const char* kStepwise = "timesteps";
 
-// A network that runs whole or in one of the `slower` ways, num_runs times.
+// A network that runs whole or in one of the `slower` ways, num_runs times. takes_f8: as of
+// SetPrecision.
 Result<Phase> CompileNetwork(const char* name, const Graph& graph, const Component& component,
                              Precision precision, const Device& device,
-                             std::vector<Program::Options> slower, int64_t num_runs) {
+                             std::vector<Program::Options> slower, int64_t num_runs,
+                             bool takes_f8 = false) {
   const auto dtype_of = [&](std::string_view weight) {
     const TensorEntry* entry = component.tensors.Find(weight);
     // One that lacks is told by Program::Compile.
     return entry != nullptr ? entry->dtype : DType::kF32;
   };
-  INGOT_ASSIGN_OR_RETURN(Program whole,
-                         Program::Compile(SetPrecision(Split(Fuse(graph)), precision, dtype_of),
-                                          component.tensors, device));
+  INGOT_ASSIGN_OR_RETURN(Program whole, Program::Compile(SetPrecision(Split(Fuse(graph)), precision,
+                                                                      dtype_of, takes_f8),
+                                                         component.tensors, device));
   return Phase(name, std::move(whole), std::move(slower), device, num_runs);
 }
 
@@ -210,7 +212,7 @@ Status FluxPipeline::CompileTransformer(int64_t group_rows) {
   INGOT_ASSIGN_OR_RETURN(
       flux_, CompileNetwork("sampling", hoisted.main, job_.models.flux, job_.precision, *device_,
                             TransformerWays(num_tokens + latent_shape_.num_patches()),
-                            job_.batch * num_evaluations * num_prompts));
+                            job_.batch * num_evaluations * num_prompts, device_->WantsF8()));
   return {};
 }
 

@@ -113,5 +113,21 @@ TEST(FloatBits, NarrowingRoundsTiesToEvenAndOverflowsToInfinity) {
   EXPECT_TRUE(std::isinf(F8E5M2ToF32(0x7C)));
 }
 
+TEST(FloatBits, NarrowingToE4M3GivesTheNearestOfItsValues) {
+  for (uint8_t bits = 0; bits < 0x7E; ++bits) {
+    const float value = F8E4M3ToF32(bits), next = F8E4M3ToF32(bits + 1), tie = (value + next) / 2;
+    const auto even = static_cast<uint8_t>(bits + bits % 2);
+    for (const auto& [x, expected] :
+         {std::pair(value, bits), std::pair(std::nextafter(tie, 0.0f), bits), std::pair(tie, even),
+          std::pair(std::nextafter(tie, next), static_cast<uint8_t>(bits + 1))}) {
+      EXPECT_EQ(F32ToF8E4M3(x), expected) << x;
+      EXPECT_EQ(F32ToF8E4M3(-x), expected | 0x80) << x;
+    }
+  }
+  EXPECT_EQ(F32ToF8E4M3(1e9f), 0x7E);
+  EXPECT_EQ(F32ToF8E4M3(-std::numeric_limits<float>::infinity()), 0xFE);
+  EXPECT_EQ(F32ToF8E4M3(std::numeric_limits<float>::quiet_NaN()) & 0x7F, 0x7F);
+}
+
 }  // namespace
 }  // namespace ingot

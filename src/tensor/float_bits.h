@@ -54,6 +54,23 @@ inline float F8E4M3ToF32(uint8_t bits) {
   return std::bit_cast<float>(sign | (magnitude < 8 ? subnormal : normal));
 }
 
+// What is beyond 448, infinity among it, becomes 448.
+inline uint8_t F32ToF8E4M3(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  const uint32_t magnitude = bits & 0x7FFFFFFF;
+  uint32_t narrow;
+  if (magnitude > 0x7F800000) {
+    narrow = 0x7F;
+  } else if (magnitude >= 0x43E00000) {  // 448
+    narrow = 0x7E;
+  } else if (magnitude < 0x3C800000) {  // 2^-6: adding 2^14 rounds to units of 2^-9
+    narrow = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0x1p14f) - 0x46800000;
+  } else {
+    narrow = (magnitude + 0x7FFFF + ((magnitude >> 20) & 1) - (120u << 23)) >> 20;
+  }
+  return static_cast<uint8_t>(narrow | (bits >> 24 & 0x80));
+}
+
 // The upper byte of an f16.
 inline float F8E5M2ToF32(uint8_t bits) { return F16ToF32(static_cast<uint16_t>(bits << 8)); }
 

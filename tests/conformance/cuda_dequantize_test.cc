@@ -1,6 +1,8 @@
 // Weights as plain numbers on the CUDA device: the bits of tensor/codec.h.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -108,6 +110,39 @@ TEST_F(CudaDequantize, RoundsToF16ToTheNearestTiesToEvenAndBeyondItToInfinity) {
   const ConstTensorView weight = {
       DType::kF32, {1, 8}, reinterpret_cast<const std::byte*>(values.data())};
   EXPECT_EQ(Rows<uint16_t>(weight, 0, 1, DType::kF16), expected);
+}
+
+TEST_F(CudaDequantize, EncodesRowsInE4M3TimesAPowerOfTwoOfTheirOwn) {
+  constexpr int64_t kRows = 5, kFirst = 1, kNumRows = 3, kNumColumns = 2304;  // more than 128 * 8
+  ForEveryWeightType([&](DType dtype) {
+    for (size_t offset : {0, 1, 2, 4}) {
+      const PlacedWeight weight(dtype, {kRows, kNumColumns}, offset);
+      const std::vector<float> values = weight.Values();
+      std::vector<uint8_t> expected;
+      std::vector<float> expected_factors;
+      for (int64_t row = kFirst; row < kFirst + kNumRows; ++row) {
+        const float* from = values.data() + row * kNumColumns;
+        float largest = 0.0f;
+        for (int64_t i = 0; i < kNumColumns; ++i) largest = std::max(largest, std::abs(from[i]));
+        const int exponent = 7 - std::ilogb(largest);
+        for (int64_t i = 0; i < kNumColumns; ++i) {
+          expected.push_back(F32ToF8E4M3(std::ldexp(from[i], exponent)));
+        }
+        expected_factors.push_back(std::ldexp(1.0f, -exponent));
+      }
+      alignas(16) std::array<uint8_t, kNumRows * kNumColumns + 1> out;
+      out.back() = 77;
+      std::vector<float> factors(kNumRows + 1, 77.0f);
+      cuda::EncodeRowsInF8(weight.view(), kFirst, kNumRows, out.data(), factors.data(),
+                           stream_.get());
+      EXPECT_EQ(cudaStreamSynchronize(stream_.get()), cudaSuccess);
+      EXPECT_EQ(out.back(), 77);
+      EXPECT_EQ(factors.back(), 77.0f);
+      factors.pop_back();
+      EXPECT_EQ(factors, expected_factors) << "at " << offset;
+      EXPECT_EQ(std::memcmp(out.data(), expected.data(), expected.size()), 0) << "at " << offset;
+    }
+  });
 }
 
 TEST_F(CudaDequantize, TakesSomeRowsAndAnyNumberOfColumns) {

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstring>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -218,11 +219,14 @@ float DoubledOnAnotherStream(StreamOrder order, bool waits) {
   return found;
 }
 
-TEST(CudaEmulation, AGpuMultipliesBF16FromComputeCapability8On) {
-  for (const auto& [capability, expected] :
-       {std::pair(75, DType::kF16), std::pair(80, DType::kBF16), std::pair(120, DType::kBF16)}) {
+TEST(CudaEmulation, AGpuMultipliesBF16FromComputeCapability80OnAndF8From89On) {
+  for (const auto& [capability, half_type, multiplies_f8] :
+       {std::tuple(75, DType::kF16, false), std::tuple(80, DType::kBF16, false),
+        std::tuple(86, DType::kBF16, false), std::tuple(89, DType::kBF16, true),
+        std::tuple(90, DType::kBF16, true), std::tuple(120, DType::kBF16, true)}) {
     cuda_emulation::ResetGpu({.compute_capability = capability});
-    EXPECT_EQ(*ReadHalfType(), expected) << capability;
+    EXPECT_EQ(HalfTypeOf(*ReadComputeCapability()), half_type) << capability;
+    EXPECT_EQ(MultipliesF8(*ReadComputeCapability()), multiplies_f8) << capability;
   }
 }
 

@@ -3,11 +3,17 @@
 
 #include "cuda_gpu.h"
 #include "devices/cuda/cuda_device.h"
+#include "devices/cuda/runtime.h"
 
 namespace ingot::conformance {
 
 std::string Name(GpuModel) { return "Card"; }
 std::vector<GpuModel> GpuModels() { return {GpuModel::kHopper}; }
+std::vector<GpuModel> GpuModelsByF8(bool multiply_f8) {
+  const Result<int> capability = cuda::ReadComputeCapability();
+  if (!capability.ok() || cuda::MultipliesF8(*capability) != multiply_f8) return {};
+  return {GpuModel::kHopper};
+}
 
 // A card keeps its own order.
 Device& OpenGpu(GpuModel, GpuOrder) {

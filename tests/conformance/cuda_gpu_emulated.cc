@@ -26,14 +26,22 @@ GpuOptions OptionsOf(GpuOrder order) {
 
 }  // namespace
 
-std::string Name(GpuModel model) { return model == GpuModel::kHopper ? "Hopper" : "Turing"; }
+std::string Name(GpuModel model) {
+  constexpr const char* kNames[] = {"Hopper", "Ampere", "Turing"};
+  return kNames[static_cast<size_t>(model)];
+}
 std::vector<GpuModel> GpuModels() { return {GpuModel::kHopper, GpuModel::kTuring}; }
+std::vector<GpuModel> GpuModelsByF8(bool multiply_f8) {
+  if (multiply_f8) return {GpuModel::kHopper};
+  return {GpuModel::kAmpere, GpuModel::kTuring};
+}
 
 Device& OpenGpu(GpuModel model, GpuOrder order) {
   static std::unique_ptr<Device> device;
   device.reset();
   GpuOptions options = OptionsOf(order);
-  options.compute_capability = model == GpuModel::kHopper ? 90 : 75;
+  constexpr int kCapabilities[] = {90, 80, 75};
+  options.compute_capability = kCapabilities[static_cast<size_t>(model)];
   cuda_emulation::ResetGpu(options);
   Result<std::unique_ptr<Device>> opened = OpenCudaDevice({});
   INGOT_CHECK(opened.ok());

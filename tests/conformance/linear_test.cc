@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
+#include "devices/cpu/cpu_device.h"
 #include "linear_cases.h"
 
 namespace ingot::conformance {
@@ -106,6 +108,14 @@ TEST(LinearConformance, TakesRowsInRunsAndWritesOverTheResidual) {
     ExpectSameInRuns(
         MakeFusedLinearCase(op::Compute::kF32, {2, 7, 70, 320}, DType::kQ8_0, prologue, epilogue));
   });
+}
+
+TEST(LinearConformance, IsNotTakenInF8) {
+  const op::Op op = op::Linear{.compute = op::Compute::kF8};
+  const std::array<Shape, 2> shapes = {Shape{32, 64}, Shape{48, 64}};
+  const std::array<DType, 2> dtypes = {DType::kF32, DType::kF32};
+  const OpSignature signature{&op, shapes, dtypes, {32, 48}, DType::kF32};
+  EXPECT_EQ((*OpenCpuDevice({}))->Supports(signature).code(), StatusCode::kUnsupported);
 }
 
 }  // namespace

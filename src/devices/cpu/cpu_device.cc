@@ -116,6 +116,11 @@ class CpuDevice final : public Device {
 };
 
 Status CpuDevice::Supports(const OpSignature& signature) const {
+  const auto* linear = std::get_if<op::Linear>(signature.op);
+  if (kernels_ != CpuKernels::kReference && linear != nullptr &&
+      linear->compute == op::Compute::kF8) {
+    return Unsupported("cpu: linear: expected f32, i16 or i8, found f8");
+  }
   for (size_t i = 0; i < signature.input_dtypes.size(); ++i) {
     const DType found = signature.input_dtypes[i];
     const DType expected = TakesIndices(*signature.op, i)

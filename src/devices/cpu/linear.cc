@@ -22,6 +22,8 @@ int64_t WorkspaceBytes(const op::Linear& op, const OpSignature& signature, size_
                                        .num_features = static_cast<size_t>(weight[0]),
                                        .rows_per_picture = RowsPerPicture(signature.output_shape)},
                                       num_threads);
+    case op::Compute::kF8:  // Supports refuses it
+      break;
   }
   return 0;
 }
@@ -35,6 +37,8 @@ void Run(const op::Linear& op, const OpCall& call, ThreadPool& pool, std::stop_t
       return RunLinearInt16(linear, call.workspace, pool, stop);
     case op::Compute::kI8:
       return RunLinearInt8(linear, call.workspace, pool, stop);
+    case op::Compute::kF8:
+      INGOT_CHECK(false);
   }
 }
 

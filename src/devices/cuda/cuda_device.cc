@@ -62,6 +62,7 @@ class CudaDevice final : public Device, public CopyEngine {
   Status Supports(const OpSignature& signature) const override;
   bool AcceptsRuns(const op::Op& op, int input_idx) const override;
   int AliasOf(const op::Op& op) const override;
+  bool WantsF8() const override { return true; }
   bool AcceptsStrips(const op::Op& op) const override;
   int64_t WorkspaceBytes(const OpSignature& signature) const override;
   Status Run(const OpCall& call, std::stop_token stop) override;

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "devices/cuda/kernel.h"
+#include "devices/cuda/row_scale.h"
 
 namespace ingot::cuda {
 namespace {
@@ -358,6 +359,37 @@ __global__ void DequantizeKernel(Rows rows, bool stores_vectors, T* out) {
   }
 }
 
+// A block a row, decoded twice: for its largest magnitude, and to be stored.
+constexpr int kEncodeThreads = 128;
+template <class Format, int kAlignment>
+__global__ void EncodeKernel(Rows rows, __nv_fp8_e4m3* out, float* factors) {
+  __shared__ float scratch[kWarp];
+  const int64_t row = blockIdx.x;
+  const unsigned char* from = rows.data + row * rows.bytes;
+  const auto for_each_group = [&](const auto& f) {
+    for (int64_t i = threadIdx.x * kValues; i < rows.elements; i += kEncodeThreads * kValues) {
+      float values[kValues];
+      const Bytes<kAlignment> in{from + i / Format::kElements * Format::kBytes};
+      Format::Decode(in, static_cast<int>(i % Format::kElements), values);
+      for (float& value : values) value *= rows.scale;
+      f(i, values);
+    }
+  };
+  float largest = 0.0f;
+  for_each_group([&](int64_t, const float* values) {
+    for (int i = 0; i < kValues; ++i) largest = fmaxf(largest, fabsf(values[i]));
+  });
+  const float scale = ScaleOf<__nv_fp8_e4m3>(LargestOfBlock(largest, scratch));
+  if (threadIdx.x == 0) factors[row] = InverseOf(scale);
+  for_each_group([&](int64_t i, const float* values) {
+    Vector<__nv_fp8_e4m3, kValues> packed;
+    for (int j = 0; j < kValues; ++j) {
+      packed.values[j] = FromFloat<__nv_fp8_e4m3>(values[j] * scale);
+    }
+    Vector<__nv_fp8_e4m3, kValues>::At(out + row * rows.elements + i) = packed;
+  });
+}
+
 bool IsMultiple(const void* address, int64_t of) {
   return reinterpret_cast<uintptr_t>(address) % static_cast<uintptr_t>(of) == 0;
 }
@@ -402,6 +434,27 @@ void DequantizeRows(const ConstTensorView& weight, int64_t begin, int64_t num_ro
   }
   INGOT_CHECK(dtype == DType::kBF16);
   Dequantize(weight.dtype, rows, static_cast<__nv_bfloat16*>(out), stream);
+}
+
+void EncodeRowsInF8(const ConstTensorView& weight, int64_t begin, int64_t num_rows, void* out,
+                    float* factors, cudaStream_t stream) {
+  const int64_t k = weight.shape[1], row_bytes = NumBytes(weight.dtype, {k});
+  INGOT_CHECK(k % 16 == 0 && IsMultiple(out, 16));
+  const Rows rows = {
+      .data = reinterpret_cast<const unsigned char*>(weight.data) + begin * row_bytes,
+      .elements = k,
+      .bytes = row_bytes,
+      .scale = weight.scale,
+      .count = num_rows,
+      .ids = nullptr,
+      .num_rows = num_rows};
+  const Grid grid = {dim3(static_cast<unsigned>(num_rows)), dim3(kEncodeThreads)};
+  WithFormat(weight.dtype, [&]<class Format>(Format) {
+    constexpr int kAlignment = Format::kAlignment;
+    const bool is_aligned = IsMultiple(rows.data, kAlignment) && row_bytes % kAlignment == 0;
+    Launch(grid, stream, is_aligned ? EncodeKernel<Format, kAlignment> : EncodeKernel<Format, 1>,
+           rows, static_cast<__nv_fp8_e4m3*>(out), factors);
+  });
 }
 
 void DequantizeRowsOf(const ConstTensorView& weight, const int32_t* ids, int64_t num_ids,

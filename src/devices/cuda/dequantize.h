@@ -20,6 +20,12 @@ bool IsWeightType(DType dtype);
 void DequantizeRows(const ConstTensorView& weight, int64_t begin, int64_t num_rows, DType dtype,
                     void* out, cudaStream_t stream);
 
+// The same rows in e4m3, each times the power of two that its largest magnitude alone decides
+// (row_scale.h), rounded once -> out; the inverse of that power -> factors [num_rows]. K and `out`
+// are multiples of 16. Infinity becomes NaN.
+void EncodeRowsInF8(const ConstTensorView& weight, int64_t begin, int64_t num_rows, void* out,
+                    float* factors, cudaStream_t stream);
+
 // The rows of weight [rows, K] that ids [num_ids] name, times weight.scale -> out [num_ids, K]; NaN
 // for an id that names none.
 void DequantizeRowsOf(const ConstTensorView& weight, const int32_t* ids, int64_t num_ids,

@@ -14,6 +14,7 @@
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <cuda_fp8.h>
 #include <cuda_runtime.h>
 
 #include "base/check.h"
@@ -52,11 +53,19 @@ inline float* FloatsOf(const TensorView& view) { return reinterpret_cast<float*>
 __device__ inline float ToFloat(float x) { return x; }
 __device__ inline float ToFloat(__half x) { return __half2float(x); }
 __device__ inline float ToFloat(__nv_bfloat16 x) { return __bfloat162float(x); }
+// To the nearest, ties to even; in e4m3 what is beyond 448 is NaN.
 template <class T>
 __device__ inline T FromFloat(float x) {
   if constexpr (std::is_same_v<T, __half>) return __float2half_rn(x);
   if constexpr (std::is_same_v<T, __nv_bfloat16>) return __float2bfloat16_rn(x);
   if constexpr (std::is_same_v<T, float>) return x;
+  // The conversion takes infinity for 448, a number like others.
+  if constexpr (std::is_same_v<T, __nv_fp8_e4m3>) {
+    T narrow;
+    narrow.__x = __nv_cvt_float_to_fp8(fabsf(x) <= 448.0f ? x : __uint_as_float(0x7FC00000),
+                                       __NV_SATFINITE, __NV_E4M3);
+    return narrow;
+  }
 }
 
 // V values that memory gives and takes at once where the address is a multiple of their bytes, or

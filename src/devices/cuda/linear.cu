@@ -7,6 +7,7 @@
 #include "devices/cuda/dequantize.h"
 #include "devices/cuda/kernel.h"
 #include "devices/cuda/matmul.h"
+#include "devices/cuda/row_scale.h"
 
 namespace ingot::cuda {
 namespace {
@@ -65,23 +66,6 @@ __device__ int64_t Column() {
   return (static_cast<int64_t>(blockIdx.y) * blockDim.x + threadIdx.x) * V;
 }
 
-// Rows in f16 are scaled, as it ends at 65504.
-template <class T>
-constexpr bool kIsScaled = std::is_same_v<T, __half>;
-
-// The power of two that takes a row's largest magnitude to [2^14, 2^15), a factor of two below
-// f16's end; what then is less than f16's least normal, 2^-14, is less than 2^-28 of the largest.
-// Of zero and of what is below 2^-112 it is 2^126, so that its inverse is normal; of infinity
-// finite.
-__device__ inline float ScaleOf(float largest) {
-  const unsigned exponent = __float_as_uint(largest) >> 23;  // biased by 127
-  const unsigned scale = 127 + 14 + 127 - exponent;
-  return __uint_as_float((scale < 253 ? scale : 253) << 23);
-}
-__device__ inline float InverseOf(float power_of_two) {
-  return __uint_as_float((254u << 23) - __float_as_uint(power_of_two));
-}
-
 constexpr int kRowThreads = 128;  // where a block has a whole row
 
 // f(first column) for each V columns of this thread of a row's block.
@@ -101,7 +85,7 @@ __device__ void StoreRow(int64_t k, const F& made, T* to, float* factor, float* 
       const Vector<float, V> x = made(column);
       for (float value : x.values) largest = fmaxf(largest, fabsf(value));
     });
-    scale = ScaleOf(LargestOfBlock(largest, scratch));
+    scale = ScaleOf<T>(LargestOfBlock(largest, scratch));
     if (threadIdx.x == 0) *factor = InverseOf(scale);
   }
   ForColumns<V>(k, [&](int64_t column) {
@@ -219,25 +203,36 @@ void MakeRows(const Sources& from, T* out, float* factors, cudaStream_t stream) 
   });
 }
 
-// What is done to a product y [rows, num_columns], which is columns [first, first + num_columns) of
-// the output; what is null is left out.
+// What is done to a product y [num_rows, num_columns], which is rows from first_row on and columns
+// from first_column on of the output; what is null is left out.
 struct Epilogue {
-  const float* factors;  // of rows
-  ConstRows bias;        // one row; with factors only, else the product has it
+  const float* row_factors;
+  const float* column_factors;  // of the product's columns; with row_factors only
+  float factor;                 // of all columns where they have none of their own
+  ConstRows bias;               // one row; with row_factors only, else the product has it
   ConstRows residual;
   ConstRows gate;  // of pictures; with residual only
-  int64_t rows_per_picture, first, num_columns;
+  int64_t rows_per_picture;
+  int64_t first_row, num_rows, first_column, num_columns;
 };
 
-// residual + gate * (factors * y + bias). A thread reads its elements of the product and of the
-// residual before it writes to their place.
+// residual + gate * (y * column factor * row factor + bias): where those are powers of two, the
+// bias is added to what is exact. A thread reads its elements of the product and of the residual
+// before it writes to their place.
 template <int V>
 __global__ void EpilogueKernel(ConstRows y, Epilogue epilogue, StridedRows<float> out) {
-  const int64_t row = blockIdx.x, column = Column<V>(), at = epilogue.first + column;
+  const int64_t row = epilogue.first_row + blockIdx.x, column = Column<V>();
+  const int64_t at = epilogue.first_column + column;
   if (column >= epilogue.num_columns) return;
-  Vector<float, V> x = Load<V>(y[row] + column);
-  if (epilogue.factors != nullptr) {
-    const float factor = epilogue.factors[row];
+  Vector<float, V> x = Load<V>(y[blockIdx.x] + column);
+  if (epilogue.row_factors != nullptr) {
+    if (epilogue.column_factors != nullptr) {
+      const Vector<float, V> by = Load<V>(epilogue.column_factors + column);
+      for (int i = 0; i < V; ++i) x.values[i] *= by.values[i];
+    } else {
+      for (float& value : x.values) value *= epilogue.factor;
+    }
+    const float factor = epilogue.row_factors[row];
     Vector<float, V> bias = {};
     if (epilogue.bias.data != nullptr) bias = Load<V>(epilogue.bias[0] + at);
     for (int i = 0; i < V; ++i) x.values[i] = __fmaf_rn(x.values[i], factor, bias.values[i]);
@@ -256,18 +251,28 @@ __global__ void EpilogueKernel(ConstRows y, Epilogue epilogue, StridedRows<float
   Store<V>(x.values, out[row] + at);
 }
 
-void ApplyEpilogue(const Epilogue& epilogue, ConstRows y, StridedRows<float> out, int64_t num_rows,
+void ApplyEpilogue(const Epilogue& epilogue, ConstRows y, StridedRows<float> out,
                    cudaStream_t stream) {
   const bool takes_vectors = epilogue.num_columns % kVector == 0 && TakesVectors(y) &&
                              TakesVectors(epilogue.bias) && TakesVectors(epilogue.residual) &&
                              TakesVectors(epilogue.gate) && TakesVectors(out);
   WithVectors(takes_vectors, [&]<int V>(std::integral_constant<int, V>) {
-    Launch(GridOverRows(num_rows, (epilogue.num_columns + V - 1) / V), stream, EpilogueKernel<V>, y,
-           epilogue, out);
+    Launch(GridOverRows(epilogue.num_rows, (epilogue.num_columns + V - 1) / V), stream,
+           EpilogueKernel<V>, y, epilogue, out);
   });
 }
 
-// Of an element of the rows and of the weight in the product, on any GPU.
+// Of rows and weight in the product: a function of the op, its shapes and the GPU, never of the
+// rows there are.
+DType ProductType(const op::Linear& op, int64_t num_features, int64_t k, const Matmul& matmul) {
+  if (op.compute == op::Compute::kF32) return DType::kF32;
+  const bool in_f8 = op.compute == op::Compute::kF8 && matmul.multiplies_f8() &&
+                     num_features % 16 == 0 && k % 16 == 0;
+  return in_f8 ? DType::kF8E4M3 : matmul.half_type();
+}
+
+// Room for an element of the rows and of the weight in the product: what it takes on the GPU that
+// needs most.
 int64_t ElementBytes(const op::Linear& op) { return op.compute == op::Compute::kF32 ? 4 : 2; }
 
 // Rows of N in a piece of the weight: pieces of one size and about this many bytes, large enough
@@ -283,7 +288,7 @@ int64_t PieceRows(int64_t num_features, int64_t row_bytes) {
 
 // Where the parts of the workspace begin.
 struct Parts {
-  int64_t rows, factors, weight, matmul, product, end;
+  int64_t rows, row_factors, feature_factors, weight, matmul, product, end;
 };
 Parts PartsOf(const op::Linear& op, int64_t num_rows, int64_t num_features, int64_t k) {
   constexpr int64_t kAlignment = 256;
@@ -293,8 +298,10 @@ Parts PartsOf(const op::Linear& op, int64_t num_rows, int64_t num_features, int6
   const int64_t row_bytes = k * ElementBytes(op), of_floats = sizeof(float);
   const int64_t piece_rows = PieceRows(num_features, row_bytes);
   Parts parts = {};
-  parts.factors = after(parts.rows, num_rows * row_bytes);
-  parts.weight = after(parts.factors, num_rows * of_floats);
+  parts.row_factors = after(parts.rows, num_rows * row_bytes);
+  parts.feature_factors = after(parts.row_factors, num_rows * of_floats);
+  const bool has_feature_factors = op.compute == op::Compute::kF8;
+  parts.weight = after(parts.feature_factors, has_feature_factors ? piece_rows * of_floats : 0);
   parts.matmul = after(parts.weight, piece_rows * row_bytes);
   parts.product = after(parts.matmul, Matmul::kWorkspaceBytes);
   parts.end = parts.product;
@@ -330,9 +337,28 @@ Sources SourcesOf(const op::Linear& op, const OpCall& call, int64_t num_rows, in
   return from;
 }
 
-// Whether the product reads the weight where it lies.
+// Where the product finds its rows: made in the workspace, but for those that need nothing.
+const std::byte* PrepareRows(const op::Linear& op, const OpCall& call, int64_t num_rows, int64_t k,
+                             DType dtype, const Parts& parts, cudaStream_t stream) {
+  if (op.prologue == op::Prologue::kNone && dtype == DType::kF32 &&
+      call.inputs[0].is_contiguous()) {
+    return call.inputs[0].data;
+  }
+  std::byte* const rows = call.workspace.data() + parts.rows;
+  auto* const factors = reinterpret_cast<float*>(call.workspace.data() + parts.row_factors);
+  const auto make = [&]<class T>(T) {
+    MakeRows(SourcesOf(op, call, num_rows, k), reinterpret_cast<T*>(rows), factors, stream);
+  };
+  if (dtype == DType::kF32) make(float{});
+  if (dtype == DType::kF16) make(__half{});
+  if (dtype == DType::kBF16) make(__nv_bfloat16{});
+  if (dtype == DType::kF8E4M3) make(__nv_fp8_e4m3{});
+  return rows;
+}
+
+// Whether the product reads the weight where it lies. In F8E4M3 its scale is for the epilogue.
 bool IsProductOperand(const ConstTensorView& weight, DType dtype) {
-  return weight.dtype == dtype && weight.scale == 1.0f &&
+  return weight.dtype == dtype && (weight.scale == 1.0f || dtype == DType::kF8E4M3) &&
          reinterpret_cast<uintptr_t>(weight.data) % 16 == 0;
 }
 
@@ -344,56 +370,66 @@ void Run(const op::Linear& op, const OpCall& call, const Context& context) {
   const int64_t num_features = weight.shape[0], k = weight.shape[1];
   const int64_t num_rows = call.output.shape.num_elements() / num_features;
   if (num_rows == 0) return;
-  const DType dtype = op.compute == op::Compute::kF32 ? DType::kF32 : context.matmul.half_type();
-  const int64_t row_bytes = k * ElementBytes(op);
+  const DType dtype = ProductType(op, num_features, k, context.matmul);
+  const int64_t row_bytes = NumBytes(dtype, {k});
   const Parts parts = PartsOf(op, num_rows, num_features, k);
   INGOT_CHECK(parts.end <= static_cast<int64_t>(call.workspace.size()));
   std::byte* workspace = call.workspace.data();
 
-  MatmulCall product = {.dtype = dtype, .m = num_rows, .k = k, .x = workspace + parts.rows};
-  const Sources from = SourcesOf(op, call, num_rows, k);
-  auto* const factors = reinterpret_cast<float*>(workspace + parts.factors);
-  const auto make_rows = [&]<class T>(T) {
-    MakeRows(from, reinterpret_cast<T*>(workspace + parts.rows), factors, context.stream);
-  };
-  if (op.prologue == op::Prologue::kNone && dtype == DType::kF32 &&
-      call.inputs[0].is_contiguous()) {
-    product.x = call.inputs[0].data;
-  } else if (dtype == DType::kF32) {
-    make_rows(float{});
-  } else {
-    dtype == DType::kF16 ? make_rows(__half{}) : make_rows(__nv_bfloat16{});
-  }
-
-  const bool is_scaled = dtype == DType::kF16, has_residual = at.residual >= 0;
+  const std::byte* const rows = PrepareRows(op, call, num_rows, k, dtype, parts, context.stream);
+  auto* const feature_factors = reinterpret_cast<float*>(workspace + parts.feature_factors);
+  const bool is_f8 = dtype == DType::kF8E4M3, is_scaled = is_f8 || dtype == DType::kF16;
+  const bool is_operand = IsProductOperand(weight, dtype), has_residual = at.residual >= 0;
   const ConstRows bias = RowsOf(call, at.bias);
-  Epilogue epilogue = {.factors = is_scaled ? factors : nullptr,
+  const auto* const row_factors = reinterpret_cast<const float*>(workspace + parts.row_factors);
+  Epilogue epilogue = {.row_factors = is_scaled ? row_factors : nullptr,
+                       .column_factors = is_f8 && !is_operand ? feature_factors : nullptr,
+                       .factor = is_f8 ? weight.scale : 1.0f,
                        .bias = is_scaled ? bias : ConstRows{},
                        .residual = RowsOf(call, at.residual),
                        .gate = RowsOf(call, at.gate),
                        .rows_per_picture = num_rows / call.output.shape[0]};
   const StridedRows<float> out = {reinterpret_cast<float*>(call.output.data),
                                   call.output.RowStride(num_features)};
-  const bool is_operand = IsProductOperand(weight, dtype);
-  const int64_t piece_rows = PieceRows(num_features, row_bytes);
+  const int64_t piece_rows = PieceRows(num_features, k * ElementBytes(op));
+  // A product in F8E4M3 takes no output whose rows are not aligned. It then goes to the half of the
+  // weight's part that its bytes leave, as many rows at once as that holds, and from there by the
+  // epilogue.
+  const bool is_staged = is_f8 && !has_residual && !TakesVectors(out);
+  const int64_t rows_at_once = is_staged ? k / static_cast<int64_t>(sizeof(float)) : num_rows;
+  const int64_t staged = parts.weight + piece_rows * row_bytes;
+
+  MatmulCall product = {.dtype = dtype, .k = k};
   for (int64_t first = 0; first < num_features; first += piece_rows) {
     product.n = std::min(piece_rows, num_features - first);
     product.weight = is_operand ? weight.data + first * row_bytes : workspace + parts.weight;
-    if (!is_operand) {
+    if (!is_operand && is_f8) {
+      EncodeRowsInF8(weight, first, product.n, workspace + parts.weight, feature_factors,
+                     context.stream);
+    } else if (!is_operand) {
       DequantizeRows(weight, first, product.n, dtype, workspace + parts.weight, context.stream);
     }
     product.bias = bias.data != nullptr && !is_scaled ? bias.data + first : nullptr;
-    product.y =
-        has_residual ? reinterpret_cast<float*>(workspace + parts.product) : out.data + first;
-    product.y_stride = has_residual ? product.n : out.stride;
-    context.matmul.Run(product,
-                       call.workspace.subspan(static_cast<size_t>(parts.matmul),
-                                              static_cast<size_t>(Matmul::kWorkspaceBytes)),
-                       context.stream);
-    epilogue.first = first;
+    product.y = out.data + first;
+    product.y_stride = out.stride;
+    if (has_residual || is_staged) {
+      product.y = reinterpret_cast<float*>(workspace + (is_staged ? staged : parts.product));
+      product.y_stride = product.n;
+    }
+    epilogue.first_column = first;
     epilogue.num_columns = product.n;
-    if (has_residual || is_scaled) {
-      ApplyEpilogue(epilogue, {product.y, product.y_stride}, out, num_rows, context.stream);
+    for (int64_t row = 0; row < num_rows; row += rows_at_once) {
+      product.m = std::min(rows_at_once, num_rows - row);
+      product.x = rows + row * row_bytes;
+      context.matmul.Run(product,
+                         call.workspace.subspan(static_cast<size_t>(parts.matmul),
+                                                static_cast<size_t>(Matmul::kWorkspaceBytes)),
+                         context.stream);
+      epilogue.first_row = row;
+      epilogue.num_rows = product.m;
+      if (has_residual || is_scaled) {
+        ApplyEpilogue(epilogue, {product.y, product.y_stride}, out, context.stream);
+      }
     }
   }
 }

@@ -21,8 +21,10 @@ namespace cuda {
 
 // y[m, n] = sum over k of x[m, k] * weight[n, k] (+ bias[n]); all on the device, rows contiguous.
 struct MatmulCall {
-  DType dtype = DType::kF32;  // of x and weight: half_type(), or F32 for products that are exact
-                              // to f32's rounding (no TF32)
+  // Of x and weight: half_type(); F32 for products that are exact to f32's rounding (no TF32); or
+  // F8E4M3 where multiplies_f8() says so, n and k are multiples of 16, every row begins at a
+  // multiple of 16 bytes and there is no bias.
+  DType dtype = DType::kF32;
   int64_t m = 0, n = 0, k = 0;
   const void* x = nullptr;       // [m, k]
   const void* weight = nullptr;  // [n, k]
@@ -43,6 +45,17 @@ class Matmul {
   // The type of 16 bits that this GPU multiplies: BF16 from compute capability 8.0 on, F16 before.
   // Plans do not ask: both take the same bytes.
   virtual DType half_type() const = 0;
+  // Whether it multiplies F8E4M3: from compute capability 8.9 on.
+  virtual bool multiplies_f8() const = 0;
+
+  // Whether the call is one that this GPU has a product for.
+  bool Takes(const MatmulCall& call) const {
+    if (call.dtype != DType::kF8E4M3) return call.dtype == half_type() || call.dtype == DType::kF32;
+    const auto is_aligned = [](const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; };
+    return multiplies_f8() && call.n % 16 == 0 && call.k % 16 == 0 && call.y_stride % 4 == 0 &&
+           is_aligned(call.x) && is_aligned(call.weight) && is_aligned(call.y) &&
+           call.bias == nullptr;
+  }
 
   static const int64_t kWorkspaceBytes;  // of every call; a multiple of 256
 

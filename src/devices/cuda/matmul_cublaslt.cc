@@ -79,14 +79,15 @@ int AlignmentOf(const void* data, int64_t row_bytes) {
 
 class CublasLtMatmul final : public Matmul {
  public:
-  CublasLtMatmul(const CublasLt& functions, cublasLtHandle_t handle, DType half_type)
-      : lt_(functions), handle_(handle), half_type_(half_type) {}
+  CublasLtMatmul(const CublasLt& functions, cublasLtHandle_t handle, int compute_capability)
+      : lt_(functions), handle_(handle), compute_capability_(compute_capability) {}
   ~CublasLtMatmul() override {
     plans_.clear();
     (void)lt_.Destroy(handle_);
   }
 
-  DType half_type() const override { return half_type_; }
+  DType half_type() const override { return HalfTypeOf(compute_capability_); }
+  bool multiplies_f8() const override { return MultipliesF8(compute_capability_); }
   void Run(const MatmulCall& call, std::span<std::byte> workspace, cudaStream_t stream) override {
     if (Status status = TryRun(call, workspace, stream); error_.ok()) error_ = std::move(status);
   }
@@ -118,15 +119,16 @@ class CublasLtMatmul final : public Matmul {
 
   const CublasLt lt_;
   const cublasLtHandle_t handle_;
-  const DType half_type_;
+  const int compute_capability_;
   std::map<PlanKey, Plan> plans_;
   Status error_;
 };
 
 // The library's table of types has each of them for x and the weight where y, the bias and the sums
-// are in f32.
+// are in f32; with F8E4M3 the bias would be in bf16, so there is none.
 cudaDataType_t TypeOf(DType dtype) {
   if (dtype == DType::kF32) return CUDA_R_32F;
+  if (dtype == DType::kF8E4M3) return CUDA_R_8F_E4M3;
   return dtype == DType::kBF16 ? CUDA_R_16BF : CUDA_R_16F;
 }
 
@@ -193,6 +195,10 @@ Result<Plan*> CublasLtMatmul::PlanOf(const PlanKey& key, const float* bias) {
   if (key.has_bias && status == CUBLAS_STATUS_SUCCESS) {
     status = Set(plan, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
   }
+  // Sums that are promoted to f32 as they go; scales of the operands that are not set are 1.
+  if (key.dtype == DType::kF8E4M3 && status == CUBLAS_STATUS_SUCCESS) {
+    status = Set(plan, CUBLASLT_MATMUL_DESC_FAST_ACCUM, int8_t{0});
+  }
   INGOT_RETURN_IF_ERROR(StatusOf(status, key, "to describe it"));
   INGOT_ASSIGN_OR_RETURN(plan.algorithm, ChooseAlgorithm(key, plan));
   return &plans_.emplace(key, std::move(plan)).first->second;
@@ -200,7 +206,7 @@ Result<Plan*> CublasLtMatmul::PlanOf(const PlanKey& key, const float* bias) {
 
 Status CublasLtMatmul::TryRun(const MatmulCall& call, std::span<std::byte> workspace,
                               cudaStream_t stream) {
-  INGOT_CHECK(call.dtype == half_type_ || call.dtype == DType::kF32);
+  INGOT_CHECK(Takes(call));
   INGOT_CHECK(static_cast<int64_t>(workspace.size()) >= kWorkspaceBytes);
   const int64_t row_bytes = NumBytes(call.dtype, {call.k});
   const PlanKey key = {.n = call.n,
@@ -244,7 +250,7 @@ Status CublasLtMatmul::TryRun(const MatmulCall& call, std::span<std::byte> works
 const int64_t Matmul::kWorkspaceBytes = int64_t{32} << 20;
 
 Result<std::unique_ptr<Matmul>> Matmul::Open() {
-  INGOT_ASSIGN_OR_RETURN(const DType half_type, ReadHalfType());
+  INGOT_ASSIGN_OR_RETURN(const int compute_capability, ReadComputeCapability());
   std::string found;
   for (const char* name : kLibraries) {
     CublasLt functions;
@@ -254,7 +260,7 @@ Result<std::unique_ptr<Matmul>> Matmul::Open() {
       const cublasStatus_t created = functions.Create(&handle);
       if (created == CUBLAS_STATUS_SUCCESS) {
         return std::unique_ptr<Matmul>(
-            std::make_unique<CublasLtMatmul>(functions, handle, half_type));
+            std::make_unique<CublasLtMatmul>(functions, handle, compute_capability));
       }
       status = Unavailable("{}: {}", name, functions.GetStatusName(created));
     }

@@ -8,13 +8,16 @@ Status StatusOf(cudaError_t error, std::string_view what) {
                      cudaGetErrorString(error));
 }
 
-Result<DType> ReadHalfType() {
-  int device = 0, major = 0;
+Result<int> ReadComputeCapability() {
+  int device = 0, major = 0, minor = 0;
   INGOT_RETURN_IF_ERROR(StatusOf(cudaGetDevice(&device), "a GPU that was chosen"));
   INGOT_RETURN_IF_ERROR(
       StatusOf(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
                "a compute capability"));
-  return major >= 8 ? DType::kBF16 : DType::kF16;
+  INGOT_RETURN_IF_ERROR(
+      StatusOf(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device),
+               "a compute capability"));
+  return 10 * major + minor;
 }
 
 Stream::Stream() { (void)cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking); }

@@ -14,8 +14,14 @@ namespace ingot::cuda {
 // kUnavailable: "cuda: expected WHAT, found cudaErrorX (text)".
 Status StatusOf(cudaError_t error, std::string_view what);
 
-// As Matmul::half_type() says, of the chosen GPU.
-Result<DType> ReadHalfType();
+// Of the chosen GPU: 10 * major + minor.
+Result<int> ReadComputeCapability();
+
+// As Matmul says.
+constexpr DType HalfTypeOf(int compute_capability) {
+  return compute_capability >= 80 ? DType::kBF16 : DType::kF16;
+}
+constexpr bool MultipliesF8(int compute_capability) { return compute_capability >= 89; }
 
 // A stream that does not wait for the default one.
 class Stream {

@@ -13,8 +13,8 @@ constexpr int64_t kMinRows = 32;  // precision.h says why
 
 class Chooser {
  public:
-  Chooser(const Graph& graph, Precision precision, const WeightDTypes& weight_dtypes)
-      : graph_(graph), precision_(precision), weight_dtypes_(weight_dtypes) {
+  Chooser(const Graph& graph, Precision precision, const WeightDTypes& weight_dtypes, bool takes_f8)
+      : graph_(graph), precision_(precision), weight_dtypes_(weight_dtypes), takes_f8_(takes_f8) {
     FindPicturesBetweenConvolutions();
   }
 
@@ -59,6 +59,10 @@ class Chooser {
       linear.compute = op::Compute::kF32;
       return;
     }
+    if (takes_f8_ && precision_ == Precision::kFast) {
+      linear.compute = op::Compute::kF8;
+      return;
+    }
     const Value weight = node.inputs[static_cast<size_t>(op::OperandsOf(linear).weight)];
     const std::string& name = std::get<op::Weight>(graph_.node(weight).op).name;
     linear.compute = IsBlockFormat(weight_dtypes_(name)) ? op::Compute::kI8 : op::Compute::kI16;
@@ -77,6 +81,7 @@ class Chooser {
   const Graph& graph_;
   Precision precision_;
   const WeightDTypes& weight_dtypes_;
+  bool takes_f8_;
   std::vector<bool> between_convolutions_;
 };
 
@@ -94,8 +99,9 @@ Result<Precision> FindPrecision(std::string_view name) {
   return InvalidArgument("precision: expected fast, default or exact, found '{}'", name);
 }
 
-Graph SetPrecision(const Graph& graph, Precision precision, const WeightDTypes& weight_dtypes) {
-  return Chooser(graph, precision, weight_dtypes).Run();
+Graph SetPrecision(const Graph& graph, Precision precision, const WeightDTypes& weight_dtypes,
+                   bool takes_f8) {
+  return Chooser(graph, precision, weight_dtypes, takes_f8).Run();
 }
 
 }  // namespace ingot

@@ -13,9 +13,10 @@ DType FileDType(std::string_view name) {
   return DType::kF32;
 }
 
-std::vector<op::Compute> ComputesOfLinears(const Graph& g, Precision precision) {
+std::vector<op::Compute> ComputesOfLinears(const Graph& g, Precision precision,
+                                           bool takes_f8 = false) {
   std::vector<op::Compute> computes;
-  const Graph set = SetPrecision(g, precision, FileDType);
+  const Graph set = SetPrecision(g, precision, FileDType, takes_f8);
   for (const Node& node : set.nodes()) {
     const auto* linear = std::get_if<op::Linear>(&node.op);
     if (linear != nullptr) computes.push_back(linear->compute);
@@ -42,6 +43,19 @@ TEST(Precision, SensitiveLinearsAndThoseOfFewRowsAPictureStayInF32) {
   g.Linear(Scope("q2"), g.Input("enough", {4, 32, 32}), 8);
   g.Linear(Scope("q3"), g.Input("vec", {64, 32}), 8);
   EXPECT_EQ(ComputesOfLinears(g, Precision::kDefault), (Computes{kF32, kF32, kI8, kF32}));
+}
+
+TEST(Precision, FastLinearsAreInF8WhereItIsTakenButSensitiveOnesAndThoseOfFewRows) {
+  Graph g;
+  const Value x = g.Input("x", {1, 32, 32});
+  for (const char* name : {"q", "h", "e", "f"}) g.Linear(Scope(name), x, 8);
+  g.Linear(Scope("q0"), x, 8, {.sensitive = true});
+  g.Linear(Scope("q1"), g.Input("few", {4, 31, 32}), 8);
+  EXPECT_EQ(ComputesOfLinears(g, Precision::kFast, true),
+            (Computes{kF8, kF8, kF8, kF8, kF32, kF32}));
+  EXPECT_EQ(ComputesOfLinears(g, Precision::kDefault, true),
+            (Computes{kI8, kI16, kI16, kI16, kF32, kF32}));
+  EXPECT_EQ(ComputesOfLinears(g, Precision::kExact, true), Computes(6, kF32));
 }
 
 TEST(Precision, CausalAttentionStaysInF32) {

@@ -5,6 +5,7 @@
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <cuda_fp8.h>
 
 #include "base/check.h"
 #include "base/status.h"
@@ -18,6 +19,7 @@ float ToFloat(T x) {
   if constexpr (std::is_same_v<T, float>) return x;
   if constexpr (std::is_same_v<T, __half>) return __half2float(x);
   if constexpr (std::is_same_v<T, __nv_bfloat16>) return __bfloat162float(x);
+  if constexpr (std::is_same_v<T, __nv_fp8_e4m3>) return F8E4M3ToF32(x.__x);
 }
 
 template <class T>
@@ -63,21 +65,23 @@ void Multiply(const MatmulCall& call) {
 
 class PlainMatmul final : public Matmul {
  public:
-  explicit PlainMatmul(DType half_type) : half_type_(half_type) {}
+  explicit PlainMatmul(int compute_capability) : compute_capability_(compute_capability) {}
 
-  DType half_type() const override { return half_type_; }
+  DType half_type() const override { return HalfTypeOf(compute_capability_); }
+  bool multiplies_f8() const override { return MultipliesF8(compute_capability_); }
   void Run(const MatmulCall& call, std::span<std::byte> workspace, cudaStream_t stream) override {
-    INGOT_CHECK(call.dtype == half_type_ || call.dtype == DType::kF32);
+    INGOT_CHECK(Takes(call));
     INGOT_CHECK(static_cast<int64_t>(workspace.size()) >= kWorkspaceBytes);
     (void)cuda_emulation::Enqueue(stream, [call] {
       if (call.dtype == DType::kF32) return Multiply<float>(call);
+      if (call.dtype == DType::kF8E4M3) return Multiply<__nv_fp8_e4m3>(call);
       call.dtype == DType::kF16 ? Multiply<__half>(call) : Multiply<__nv_bfloat16>(call);
     });
   }
   Status TakeError() override { return {}; }
 
  private:
-  const DType half_type_;
+  const int compute_capability_;
 };
 
 }  // namespace
@@ -85,8 +89,8 @@ class PlainMatmul final : public Matmul {
 const int64_t Matmul::kWorkspaceBytes = 256;
 
 Result<std::unique_ptr<Matmul>> Matmul::Open() {
-  INGOT_ASSIGN_OR_RETURN(const DType half_type, ReadHalfType());
-  return std::unique_ptr<Matmul>(std::make_unique<PlainMatmul>(half_type));
+  INGOT_ASSIGN_OR_RETURN(const int compute_capability, ReadComputeCapability());
+  return std::unique_ptr<Matmul>(std::make_unique<PlainMatmul>(compute_capability));
 }
 
 }  // namespace ingot::cuda

@@ -207,8 +207,8 @@ cudaError_t cudaGetDevice(int* device) {
   return cudaSuccess;
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
-  INGOT_CHECK(attribute == cudaDevAttrComputeCapabilityMajor);
-  *value = gpu().options.compute_capability / 10;
+  const int capability = gpu().options.compute_capability;
+  *value = attribute == cudaDevAttrComputeCapabilityMajor ? capability / 10 : capability % 10;
   return cudaSuccess;
 }
 cudaError_t cudaSetDeviceFlags(unsigned) { return cudaSuccess; }
