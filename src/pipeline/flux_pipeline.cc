@@ -353,7 +353,9 @@ Status FluxPipeline::SamplePictures(const RunContext& context, std::vector<Condi
                                                   .num_steps = job_.batch * num_steps,
                                                   .preview = &preview});
                               }
-                              return flux.Yield(context.stop);
+                              const bool is_last =
+                                  picture + 1 == job_.batch && step.step_idx + 1 == num_steps;
+                              return is_last ? Status() : flux.Yield(context.stop);
                             },
                             .eta = job_.eta};
     const Status sampled = Sample(*job_.sampler, run);

@@ -12,7 +12,8 @@ Result<PhaseRun> PhaseRun::Begin(Phase& phase, Device& device, const Options& op
 }
 
 int64_t PhaseRun::Room() const {
-  const std::string takes = options_.keeps_weights ? phase_->program().ResidentsKey() : "";
+  const bool takes_kept = options_.keeps_weights && execution_ == nullptr;
+  const std::string takes = takes_kept ? phase_->program().ResidentsKey() : "";
   const int64_t kept = options_.kept != nullptr ? options_.kept->num_bytes_beside(takes) : 0;
   return device_->copy_engine()->AvailableBytes() - options_.fixed.device - options_.beside_bytes -
          kept;

@@ -50,8 +50,9 @@ Result<std::unique_ptr<Execution>> Execution::Start(const Program& program, Devi
   if (execution->copies_ != nullptr) {
     INGOT_ASSIGN_OR_RETURN(execution->host_,
                            execution->copies_->AllocatePinned(program.host_bytes()));
-    INGOT_ASSIGN_OR_RETURN(execution->held_,
-                           execution->copies_->AllocatePinned(program.transfers().held_bytes));
+    if (const int64_t held_bytes = program.transfers().held_bytes; held_bytes > 0) {
+      INGOT_ASSIGN_OR_RETURN(execution->held_, execution->copies_->AllocatePinned(held_bytes));
+    }
     execution->spill_ = std::make_unique<HostSpill>(
         *execution->copies_,
         execution->host_->bytes().subspan(static_cast<size_t>(program.spill_offset()),

@@ -86,7 +86,7 @@ class Execution {
   CopyEngine* copies_;
   std::unique_ptr<Arena> arena_;
   std::unique_ptr<Arena> host_;            // Program::host_bytes; null: the device is in RAM
-  std::unique_ptr<Arena> held_;            // TransferPlan::held_bytes, beside host_
+  std::unique_ptr<Arena> held_;            // TransferPlan::held_bytes; null: 0
   std::unique_ptr<Arena> residents_;       // null where no weight stays
   bool has_residents_ = false;             // they were kept
   std::vector<TensorView> views_;          // of every node
