@@ -15,7 +15,7 @@ namespace {
 
 // Outputs are means of numbers below 1 under weights that sum to 1. In f32, scores of Dh terms are
 // off by some 2^-24 * sqrt(Dh), and so are the weights; measured: 4.5e-7. On tensor cores q, k, v
-// and the weights are rounded to bf16, by 2^-9 of themselves at most, and the largest output is
+// and the weights are rounded to bf16, by 2^-8 of themselves at most, and the largest output is
 // smaller than the largest value, whose rounding does not average out as much; measured: 3.6e-3.
 double ToleranceOf(const op::Attention& op) {
   return op.compute == op::Compute::kF32 || op.causal ? 3e-6 : 8e-3;

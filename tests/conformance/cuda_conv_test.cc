@@ -11,7 +11,7 @@ using op::Compute;
 
 // f32 sums of up to 600 products, in another order than the reference's.
 constexpr double kExactTolerance = 2e-6;
-// Both sides rounded to bf16, 2^-9 each at most; over hundreds of products they cancel to a small
+// Both sides rounded to bf16, 2^-8 each at most; over hundreds of products they cancel to a small
 // part of the largest output. Measured: 3e-3.
 constexpr double kBf16Tolerance = 8e-3;
 constexpr double kF16Tolerance = kBf16Tolerance / 8;  // three bits more

@@ -20,10 +20,11 @@ using op::Compute;
 // As of the CPU's kernels (linear_test.cc): f32 sums of K <= 1025 terms, 2^-24 * sqrt(K) = 1.9e-6.
 // Largest found: 1.9e-6.
 constexpr double kF32Tolerance = 3e-6;
-// Rows and weight rounded to bf16 are each off by 2^-9 at most, 2^-9 / sqrt(3) as a deviation;
-// errors of random sign stay in that ratio to the sum: 1.6e-3 of two factors, and as many
-// deviations in the largest of the errors as in the largest of the sums. A gated or normalized row
-// has few large values, so up to twice that. Largest found: 3.0e-3.
+// Rows and weight rounded to bf16, 8 significant bits, are each off by 2^-8 at most, by 1.6e-3 as a
+// deviation (2^-8 / sqrt(3), over a mean of 1.44 in [1, 2)); errors of random sign stay in that
+// ratio to the sum: 2.2e-3 of two factors, and as many deviations in the largest of the errors as
+// in the largest of the sums. A gated or normalized row has few large values, so up to twice that.
+// Largest found: 3.0e-3.
 constexpr double kBF16Tolerance = 4e-3;
 
 // f16 has three bits more, so an eighth of that, 5e-4; but one in a hundred draws of a case of ten

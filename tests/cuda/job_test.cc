@@ -136,20 +136,20 @@ TEST(CudaJob, RunsInTheLeastMemoryTakesItAllAndGivesItBack) {
 
 // A GPU on which the plan of plenty has just the room that it takes, and what others do in it.
 struct SharedGpu {
-  explicit SharedGpu(const Job& job) : plenty(RunOn({}, job, kPlenty)) {
+  explicit SharedGpu(int num_steps) : plenty(WithPlenty(num_steps)) {
     gpu.memory_bytes = plenty.plan.peak_vram_bytes() + kReserveBytes + 4096;
   }
   Outcome Run(const Job& job, const ProgressCallback& progress) const {
     return RunOn(gpu, job, plenty.plan.peak_vram_bytes(), progress);
   }
 
-  Outcome plenty;
+  const Outcome& plenty;
   GpuOptions gpu;
 };
 
 TEST(CudaJob, MemoryThatOthersTakeBetweenStepsIsLeftToThem) {
   const Job job = DemoJob(4);
-  const SharedGpu shared(job);
+  const SharedGpu shared(4);
   int64_t free_in_the_end = 0;
   const Outcome found = shared.Run(job, [&](const JobProgress& progress) {
     if (progress.phase != "sampling" || progress.step == 0) return;
@@ -165,7 +165,7 @@ TEST(CudaJob, MemoryThatOthersTakeBetweenStepsIsLeftToThem) {
 
 TEST(CudaJob, AnySmallPartOfTheReserveIsOthersToTake) {
   const Job job = DemoJob(2);
-  const SharedGpu shared(job);
+  const SharedGpu shared(2);
   const Outcome found = shared.Run(job, [&](const JobProgress& progress) {
     if (progress.phase == "sampling" && progress.step == 1) {
       cuda_emulation::SetOthersBytes(kReserveBytes / 4);
@@ -177,7 +177,7 @@ TEST(CudaJob, AnySmallPartOfTheReserveIsOthersToTake) {
 
 TEST(CudaJob, APhaseThatFindsLessThanItsPlanRunsInThat) {
   const Job job = DemoJob(2);
-  const SharedGpu shared(job);
+  const SharedGpu shared(2);
   int64_t sampling_bytes = 0, decode_bytes = 0;
   for (const PhasePlan& phase : shared.plenty.plan.phases) {
     if (phase.name == "sampling") sampling_bytes = phase.vram_bytes;
