@@ -43,7 +43,7 @@ struct BenchReport {
 Result<BenchReport> Bench(const BenchOptions& options);
 
 // What plans predict seconds from, of a small case each: the fastest of several runs. All but
-// reads.
+// reads and copies.
 Result<DeviceRates> MeasureRates(Device& device);
 
 }  // namespace ingot

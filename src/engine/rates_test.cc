@@ -64,5 +64,17 @@ TEST_F(RatesTest, ReadsAreMeasuredOnceAFileSystem) {
   EXPECT_EQ(FindReadRates(*device_, **file, folder, false), measured);
 }
 
+TEST_F(RatesTest, FixedBytesAreThoseOfTheGpuOfTheName) {
+  const fs::path folder = fs::path(name_) / "rates";
+  EXPECT_EQ(FindFixedBytes("a", folder), std::nullopt);
+  const FixedBytes first = {.device = 300 << 20, .host = 90 << 20};
+  const FixedBytes later = {.device = 310 << 20, .host = 91 << 20};
+  for (const FixedBytes& fixed : {first, later}) {
+    RememberFixedBytes("a", fixed, folder);
+    EXPECT_EQ(FindFixedBytes("a", folder), fixed);
+  }
+  EXPECT_EQ(FindFixedBytes("b", folder), std::nullopt);
+}
+
 }  // namespace
 }  // namespace ingot

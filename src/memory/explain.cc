@@ -24,7 +24,7 @@ std::string ExplainStreaming(const PhasePlan& phase) {
   const std::string from_ram =
       phase.held_bytes == 0
           ? ""
-          : fmt::format(", of which {} stay in RAM", FormatByteSize(phase.held_bytes));
+          : fmt::format("; {} of that stay in RAM", FormatByteSize(phase.held_bytes));
   const std::string streams =
       fmt::format("streams {}{} through a ring of {}{}", FormatByteSize(phase.run_bytes), runs,
                   FormatByteSize(phase.ring_bytes), from_ram);

@@ -42,6 +42,19 @@ TEST(ExplainPlan, GroupsOfStepsAreNamed) {
             "weights then leave memory");
 }
 
+TEST(ExplainPlan, WhatComesFromRamIsNamed) {
+  const Plan plan = {.phases = {{.name = "sampling",
+                                 .ring_bytes = 64 * kMiB,
+                                 .num_runs = 4,
+                                 .run_bytes = 1024 * kMiB,
+                                 .vram_bytes = 100 * kMiB,
+                                 .host_bytes = 600 * kMiB,
+                                 .held_bytes = 512 * kMiB}}};
+  EXPECT_EQ(ExplainPlan(plan)[1],
+            "sampling streams 1.00 GiB in each of 4 runs through a ring of 64.0 MiB; 512 MiB of "
+            "that stay in RAM");
+}
+
 TEST(ExplainPlan, SaysWhenNothingStreams) {
   const Plan plan = {.phases = {{.name = "clip", .resident_bytes = kMiB, .streamed_bytes = kMiB}}};
   EXPECT_EQ(ExplainPlan(plan), (Sentences{"clip sets the peak: 1.00 MiB of 1.00 MiB (100 %)",

@@ -172,11 +172,34 @@ int64_t LeastRingBytes(std::span<const Slab> given) {
   return ring_bytes;
 }
 
+// Of a sequence of all_bytes some num_bytes, evenly over it.
+class EvenShare {
+ public:
+  EvenShare(int64_t num_bytes, int64_t all_bytes)
+      : num_bytes_(num_bytes),
+        share_(static_cast<double>(num_bytes) /
+               static_cast<double>(std::max<int64_t>(all_bytes, 1))) {}
+
+  // Whether the next of the sequence, of so many bytes, is among them.
+  bool Takes(int64_t num_bytes) {
+    const auto bytes = static_cast<double>(num_bytes);
+    due_ += bytes * share_;
+    if (due_ < bytes / 2 || taken_bytes_ + num_bytes > num_bytes_) return false;
+    due_ -= bytes;
+    taken_bytes_ += num_bytes;
+    return true;
+  }
+
+ private:
+  const int64_t num_bytes_;
+  const double share_;
+  double due_ = 0;
+  int64_t taken_bytes_ = 0;
+};
+
 // Makes slabs resident up to num_bytes, evenly over the run; then whatever else fits.
 int64_t ChooseResidents(std::span<Slab> slabs, int64_t num_bytes) {
-  const double share =
-      static_cast<double>(num_bytes) / static_cast<double>(std::max<int64_t>(TotalBytes(slabs), 1));
-  double due = 0;
+  EvenShare share(num_bytes, TotalBytes(slabs));
   int64_t resident_bytes = 0;
   const auto take = [&](Slab& slab) {
     slab.resident = true;
@@ -184,11 +207,7 @@ int64_t ChooseResidents(std::span<Slab> slabs, int64_t num_bytes) {
     resident_bytes += slab.num_bytes;
   };
   for (Slab& slab : slabs) {
-    const auto bytes = static_cast<double>(slab.num_bytes);
-    due += bytes * share;
-    if (due < bytes / 2 || resident_bytes + slab.num_bytes > num_bytes) continue;
-    due -= bytes;
-    take(slab);
+    if (share.Takes(slab.num_bytes)) take(slab);
   }
   for (Slab& slab : slabs) {
     if (!slab.resident && resident_bytes + slab.num_bytes <= num_bytes) take(slab);
@@ -264,18 +283,12 @@ void HoldInRam(std::span<const WeightUse> uses, int64_t num_bytes, TransferPlan&
   for (size_t i = 0; i < uses.size(); ++i) {
     if (!plan.loads[i].resident) all_bytes += uses[i].held_bytes;
   }
-  const double share =
-      static_cast<double>(num_bytes) / static_cast<double>(std::max<int64_t>(all_bytes, 1));
-  double due = 0;
+  EvenShare share(num_bytes, all_bytes);
   plan.held_bytes = 0;
   for (size_t i = 0; i < uses.size(); ++i) {
     TransferPlan::Load& load = plan.loads[i];
-    const auto bytes = static_cast<double>(uses[i].held_bytes);
     load.held_offset = -1;
-    if (load.resident) continue;
-    due += bytes * share;
-    if (due < bytes / 2 || plan.held_bytes + uses[i].held_bytes > num_bytes) continue;
-    due -= bytes;
+    if (load.resident || !share.Takes(uses[i].held_bytes)) continue;
     load.held_offset = plan.held_bytes;
     plan.held_bytes += uses[i].held_bytes;
   }
@@ -289,6 +302,7 @@ TransferTimes PredictTransfers(const TransferPlan& plan, std::span<const WeightU
   };
   INGOT_CHECK(static_cast<int>(step_s.size()) == plan.num_steps &&
               uses.size() == plan.loads.size());
+  INGOT_CHECK(plan.held_bytes == 0 || held.bytes_per_s > 0);
   const auto num_steps = static_cast<size_t>(plan.num_steps);
   std::vector<double> ends(2 * num_steps, 0.0);  // of the steps of the run before and of this one
   double now_s = 0, reader_s = 0, compute_s = 0, link_s = 0;

@@ -45,6 +45,8 @@ std::vector<uint8_t> ToRgb8(std::span<const float> x) {
 Result<Record> FluxPipeline::Run(const RunContext& context) {
   Record record;
   record.plan = plan_;
+  // A phase that is fitted to less memory is not that of the plan any more, however the job ends.
+  if (has_vram_) has_plan_ = false;
   std::vector<Conditioning> conds(prompts_.size());
   std::vector<std::vector<float>> latents;
   const std::string rows_key = RowsKey();
@@ -83,7 +85,6 @@ Result<Record> FluxPipeline::Run(const RunContext& context) {
     const Stopwatch watch;
     const Status status = body(measure);
     measure.seconds = watch.seconds();
-    if (measure.num_refits > 0) has_plan_ = false;  // this one was for more memory than there is
     return status;
   };
   INGOT_RETURN_IF_ERROR(run_phase(plan_.phases[0], "", [&](PhaseMeasure& measure) {
@@ -109,6 +110,7 @@ Result<Record> FluxPipeline::Run(const RunContext& context) {
   INGOT_RETURN_IF_ERROR(run_phase(plan_.phases[4], vae_key, [&](PhaseMeasure& measure) {
     return DecodePictures(context, latents, record.pictures, measure);
   }));
+  has_plan_ = std::ranges::none_of(record.phases, &PhaseMeasure::num_refits);
   return record;
 }
 
